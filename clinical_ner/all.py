@@ -1,0 +1,3 @@
+"""Every public name, for a session in a notebook: `from clinical_ner.all import *`."""
+
+from .core import *  # noqa: F403
