@@ -1,3 +1,4 @@
 """Every public name, for a session in a notebook: `from clinical_ner.all import *`."""
 
 from .core import *  # noqa: F403
+from .tags import *  # noqa: F403
