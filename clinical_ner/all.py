@@ -2,3 +2,4 @@
 
 from .core import *  # noqa: F403
 from .tags import *  # noqa: F403
+from .metrics import *  # noqa: F403
