@@ -2,4 +2,6 @@
 
 from .core import *  # noqa: F403
 from .tags import *  # noqa: F403
+from .windows import *  # noqa: F403
+from .encoders import *  # noqa: F403
 from .metrics import *  # noqa: F403

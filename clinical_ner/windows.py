@@ -34,7 +34,9 @@ def tokenize_words(
         )
     pieces: list[list[int]] = [[] for _ in words]
     if words:
-        row = tokenizer(list(words), is_split_into_words=True, add_special_tokens=False)
+        row = tokenizer(
+            list(words), is_split_into_words=True, add_special_tokens=False, verbose=False
+        )
         for word, token in zip(row.word_ids(), row["input_ids"]):
             pieces[word].append(token)
     return [ids[:max_pieces] or [tokenizer.unk_token_id] for ids in pieces]
