@@ -5,3 +5,4 @@ from .tags import *  # noqa: F403
 from .windows import *  # noqa: F403
 from .encoders import *  # noqa: F403
 from .metrics import *  # noqa: F403
+from .samples import *  # noqa: F403
