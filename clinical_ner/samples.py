@@ -478,7 +478,7 @@ def _picker(rng: random.Random) -> _Pick:
 def _fill(template: _Template, context: _Context, pick: _Pick) -> str:
     """`template` with a word of `context` in each slot."""
     text, slots = template
-    return text % tuple([pick(context[slot]) for slot in slots])
+    return text % tuple(map(pick, map(context.__getitem__, slots)))
 
 # %% ../nbs/01_samples.ipynb #ffca66f7
 _VISITS = (0, 1, 1, 2, 3, 3, 3, 4, 5, 5)  # which of six patients each of ten notes belongs to
@@ -652,7 +652,7 @@ def _discharge_sections(case: _Case) -> _Sections:
     ]
 
 # %% ../nbs/01_samples.ipynb #81579a1a
-_LINES = {width: re.compile(f"(?=.{{{width + 1}}})(.{{1,{width}}}) ") for width in (66, 70, 74, 78)}
+_LINES = [re.compile(rf"(.{{0,{width}}}|\S+)[ \n]") for width in (66, 70, 74, 78)]
 
 
 def _course(case: _Case, words: int) -> str:
@@ -670,7 +670,7 @@ def _marked_note(seed: int, number: int, patient: dict) -> str:
     """The text of note `number` with marks around the labelled words."""
     rng = random.Random(f"{seed} note {number}")
     pick = _picker(rng)
-    words = int(200 * 12 ** (rng.random() ** 2.4))  # 200 to 2,400; half below 320
+    words = int(200 * 12 ** (rng.random() ** 2.6))  # 200 to 2,400; half below 310
     case = _case(patient, words, pick)
     top = _header(patient, number % 10, pick)
     before, after = _admission_sections(case), _discharge_sections(case)
@@ -692,7 +692,7 @@ def _sample_note(seed: int, number: int) -> Document:
         for before, match in enumerate(_MARKED.finditer(marked))
     ]
     text = marked.translate(_UNMARKED)
-    text = _LINES[(66, 70, 74, 78)[number % 4]].sub(lambda line: line[1] + "\n", text)
+    text = "\n".join(_LINES[number % 4].findall(text)) + "\n"  # each space or break is a break
     return Document(
         f"note{seed}-{number:05d}", text, spans, {"patient": f"patient{seed}-{owner:05d}"}
     )
