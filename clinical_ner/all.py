@@ -6,3 +6,4 @@ from .windows import *  # noqa: F403
 from .encoders import *  # noqa: F403
 from .metrics import *  # noqa: F403
 from .samples import *  # noqa: F403
+from .formats import *  # noqa: F403
