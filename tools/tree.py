@@ -41,13 +41,14 @@ def run_in(
     root: Path,  # working folder, and the first place where Python looks for the package
     *command: str,  # program and arguments
 ) -> str:
-    """The output of `command`, errors included; a failure raises `RuntimeError` that shows it."""
+    """The output of `command`, errors included; a failure raises `RuntimeError` with its end."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    env = {**os.environ, "PYTHONPATH": str(root), "PATH": path, "PYTHONWARNINGS": "default"}
+    env = {**os.environ, "PYTHONPATH": str(root), "PATH": path}
     env.pop("IN_TEST", None)  # nbdev exports nothing where it is set
     done = subprocess.run(
         command, cwd=root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}")
+        end = "\n".join(done.stdout.splitlines()[-20:])
+        raise RuntimeError(f"{' '.join(command)} failed:\n{end}")
     return done.stdout
