@@ -108,7 +108,11 @@ BAD = {
         "f: no docstring",
     ),
     "no comment": ([EXP, GOOD.replace("  # what to shout", "")], "check_functions", "word"),
-    "no type": ([EXP, GOOD.replace(": str,", ",")], "check_functions", "no type"),
+    "no type": (
+        [EXP, GOOD.replace("word: str,  # what to shout", "text,")],
+        "check_functions",
+        "parameter text",
+    ),
     "many parameters": (
         [EXP, '#| export\ndef _f(a, b, c, d, e, f):\n    """A."""\n    return a'],
         "check_functions",

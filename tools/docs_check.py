@@ -31,7 +31,9 @@ def take_output_names(
         front = "".join(notebook["cells"][0]["source"])
         found = _OUTPUT_FILE.search(front)
         if found is None:
-            raise RuntimeError(f"{path.name} names no output file: it needs a title and `> a sentence`")
+            raise RuntimeError(
+                f"{path.name} names no output file: it needs a title and `> a sentence`"
+            )
         notebook["cells"][0]["source"] = _OUTPUT_FILE.sub("", front)
         path.write_text(json.dumps(notebook), encoding="utf-8")
         renamed[path.name] = f"{found[1]}.ipynb"
@@ -67,4 +69,6 @@ def check_docs(
 if __name__ == "__main__":
     pages, wrong = check_docs()
     print(*wrong, sep="\n", file=sys.stderr)
-    sys.exit(f"{len(wrong)} things to mend") if wrong else print(f"{len(pages)} pages, nothing wrong")
+    sys.exit(f"{len(wrong)} things to mend") if wrong else print(
+        f"{len(pages)} pages, nothing wrong"
+    )

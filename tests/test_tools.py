@@ -1,0 +1,133 @@
+"""The README, the export and the pages of the documentation; each check is also shown to fail."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+from check_export import changed_files  # noqa: E402
+from docs_check import check_docs  # noqa: E402
+from readme import make_readme  # noqa: E402
+from tree import NAMES, copy_tree, read_tree, run_in  # noqa: E402
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A small copy of the project: the first chapter and the front page."""
+    copy_tree(tmp_path)
+    for path in tmp_path.glob("nbs/**/*.ipynb"):
+        if path.name not in ("00_core.ipynb", "index.ipynb"):
+            path.unlink()
+    for path in tmp_path.glob("clinical_ner/*.py"):
+        if path.stem not in ("__init__", "all", "core"):
+            path.unlink()
+    index = {"cell_type": "markdown", "id": "a", "metadata": {}, "source": "# a\n\n> b"}
+    write_cells(tmp_path / "nbs" / "index.ipynb", [index])
+    run_in(tmp_path, "nbdev_export")
+    return tmp_path
+
+
+def write_cells(path, cells):
+    """A notebook of `cells`, as nbdev_clean leaves it."""
+    notebook = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    path.write_text(json.dumps(notebook, sort_keys=True, indent=1, ensure_ascii=False) + "\n")
+
+
+def test_the_readme_is_what_the_front_page_makes():
+    """After a change of nbs/index.ipynb: `make readme`."""
+    assert (ROOT / "README.md").read_text(encoding="utf-8") == make_readme()
+
+
+def test_readme_of_cells(tmp_path):
+    cells = [
+        {
+            "cell_type": "markdown",
+            "source": ["See [core](00_core.ipynb#spans), [x](https://x/y.ipynb)"],
+        },
+        {"cell_type": "markdown", "source": "and [first](tutorials/first_session.ipynb)."},
+        {"cell_type": "code", "source": "#| hide\nimport os", "outputs": []},
+        {
+            "cell_type": "code",
+            "source": "show()",
+            "outputs": [
+                {"output_type": "stream", "text": ["a\n", "b\n"]},
+                {"data": {"text/markdown": "|a|", "text/plain": "no", "text/html": "no"}},
+                {"data": {"text/html": "no"}},
+            ],
+        },
+    ]
+    write_cells(tmp_path / "index.ipynb", cells)
+    site = "https://clinical-ner.github.io/clinical_ner"
+    assert make_readme(tmp_path / "index.ipynb") == (
+        f"See [core]({site}/core.html#spans), [x](https://x/y.ipynb)\n\n"
+        f"and [first]({site}/tutorials/first_session.html).\n\n"
+        "```python\nshow()\n```\n\n```text\na\nb\n```\n\n|a|\n"
+    )
+
+
+def test_export_finds_nothing_in_a_clean_project(project):
+    before = read_tree(project)
+    assert changed_files(project) == []
+    assert read_tree(project) == before
+
+
+@pytest.mark.parametrize("what", ["edited module", "unexported", "renamed", "unclean", "no id"])
+def test_export_finds_what_is_not_exported_or_not_clean(project, what):
+    notebook, module = project / "nbs" / "00_core.ipynb", project / "clinical_ner" / "core.py"
+    cells = json.loads(notebook.read_text())["cells"]
+    expected = ["nbs/00_core.ipynb"]
+    if what == "edited module":
+        module.write_text(module.read_text().replace("def ", "def  ", 1))
+        expected = ["clinical_ner/core.py"]
+    elif what == "unexported":
+        text = notebook.read_text().replace("One entity mention", "One mention")
+        notebook.write_text(text)
+        expected = ["clinical_ner/core.py"]
+    elif what == "renamed":
+        shutil.copy(module, project / "clinical_ner" / "old.py")
+        expected = ["clinical_ner/old.py"]
+    elif what == "unclean":
+        cells[1]["execution_count"] = 7
+        write_cells(notebook, cells)
+    else:
+        del cells[1]["id"]
+        write_cells(notebook, cells)
+    assert set(expected) <= set(changed_files(project))
+
+
+def test_a_command_that_fails_is_an_error(tmp_path):
+    with pytest.raises(RuntimeError, match="oh no"):
+        run_in(tmp_path, sys.executable, "-c", "import sys; sys.exit('oh no')")
+
+
+def test_the_documentation_has_nothing_to_mend():
+    before = {name: (ROOT / name).stat().st_mtime_ns for name in NAMES}
+    pages, wrong = check_docs()
+    assert wrong == []
+    assert len(pages) == len(list((ROOT / "nbs").glob("**/[!.]*.ipynb")))
+    assert {name: (ROOT / name).stat().st_mtime_ns for name in NAMES} == before
+
+
+def test_the_documentation_check_finds_a_broken_link(project):
+    text = "# a\n\n> b"
+    cells = [{"cell_type": "markdown", "id": "a", "metadata": {}, "source": text}]
+    link = {"cell_type": "markdown", "id": "b", "metadata": {}, "source": "[x](00_none.ipynb)"}
+    write_cells(project / "nbs" / "index.ipynb", [*cells, link])
+    pages, wrong = check_docs(project)
+    assert pages == ["core.ipynb", "index.ipynb"]
+    assert any("broken link" in line and "00_none" in line for line in wrong), wrong
+
+
+def test_the_documentation_check_finds_a_cell_that_cannot_run_alone(project):
+    path = project / "nbs" / "00_core.ipynb"
+    cells = json.loads(path.read_text())["cells"]
+    code = "import os\nos.listdir(undefined)"
+    extra = {"cell_type": "code", "id": "z", "metadata": {}, "outputs": [], "source": code}
+    write_cells(path, [*cells, {**extra, "execution_count": None}])
+    with pytest.raises(RuntimeError, match="undefined"):
+        check_docs(project)
