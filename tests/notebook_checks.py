@@ -17,7 +17,7 @@ MAX_BODY = 30  # lines of code in a function; the style asks for 25
 MAX_SIZE = 300_000  # bytes of a notebook
 # Parameters that mean the same in every chapter need no comment if they have a type.
 PLAIN = {"doc", "docs", "corpus", "gold", "pred", "span", "spans", "text", "windows", "row"}
-PLAIN |= {"path", "seed", "scheme", "tagger", "tokenizer", "encoder", "cache_dir"}
+PLAIN |= {"path", "seed", "scheme", "tagger", "tokenizer", "encoder", "net", "cache_dir"}
 HAND_WRITTEN = {"__init__", "all", "_modidx"}
 MACHINE_PATH = re.compile(r"(?<![\w.:/~])/(?:home|root|Users|tmp|work|private|var|mnt|opt)/[\w.-]+")
 DIRECTIVE_LIKE = re.compile(
