@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['N2C2_TYPES', 'Scores', 'pair_documents', 'match_lenient', 'match_strict', 'label_of', 'evaluate', 'n2c2_scores',
-           'Ceiling', 'encoding_ceiling', 'seqeval_scores', 'dictionary_baseline']
+           'Ceiling', 'encoding_ceiling', 'seqeval_report', 'seqeval_scores', 'dictionary_baseline']
 
 # %% ../nbs/09_metrics.ipynb #65e69fd0
 import csv
@@ -14,6 +14,7 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, count
 
 import numpy as np
 
@@ -468,6 +469,255 @@ def encoding_ceiling(
     scores = evaluate(docs, back)
     return Ceiling(scores["micro", "strict_f1"], dict(losses.most_common()), scores)
 
+# %% ../nbs/09_metrics.ipynb #9ee61d2a
+_LETTERS = "OIBESUL.x"  # "x" stands for any other
+_READINGS = {  # scheme: letters allowed; rules by which a mention starts, continues, ends
+    "": (
+        _LETTERS,
+        "?B* ?S* EE* EI* SE* SI* OE* OI* ?I! ?E! ?U! ?L! ?x!",
+        "",
+        "E?* S?* BB* BS* BO* IB* IS* IO* B?! I?! U?! L?! x?!",
+    ),
+    "IOB1": ("IOB", "OI* II! BI* IB= BB=", "BI= II=", "II! IO* IB* BO* BI! BB="),
+    "IOB2": ("IOB", "?B*", "BI= II=", "IO* II! IB* BO* BI! BB*"),
+    "IOE1": ("IOE", "OI* II! EI* EE=", "II= IE=", "II! IO* IE! EI= EE="),
+    "IOE2": ("IOE", "OI* OE* EI* EE* II! IE!", "II= IE=", "E?*"),
+    "IOBES": ("IOBES", "?B* ?S*", "BI= BE= II= IE=", "S?* E?*"),
+    "BILOU": ("BILOU", "?B* ?U*", "BI= BL= II= IL=", "U?* L?*"),
+}
+_STARTS, _CONTINUES, _ENDS = 1, 2, 4
+
+
+def _rule_table(scheme: str) -> np.ndarray:
+    """Flags by letter before, letter now and same type: which rules of `scheme` hold there."""
+    table = np.zeros((len(_LETTERS), len(_LETTERS), 2), np.uint8)
+    types = {"=": 1, "!": 0, "*": slice(None)}
+    for flag, rules in zip((_STARTS, _CONTINUES, _ENDS), _READINGS[scheme][1:]):
+        for before, now, same in rules.split():
+            rows, columns = (
+                slice(None) if letter == "?" else _LETTERS.index(letter) for letter in (before, now)
+            )
+            table[rows, columns, types[same]] |= flag
+    return table
+
+# %% ../nbs/09_metrics.ipynb #42a1a8e3
+def _flatten_tags(sequences: Sequence[Sequence[str]], known: dict[str, int]) -> tuple:
+    """Tag numbers of all sequences in one array, and the lengths; new tags are added to `known`."""
+    if str in set(map(type, sequences)):
+        raise ValueError("each sequence must be a list of tags, not one string")
+    lengths = np.fromiter(map(len, sequences), int, len(sequences))
+    flat = chain.from_iterable(sequences)
+    return np.fromiter(map(known.__getitem__, flat), np.int32, lengths.sum()), lengths
+
+
+def _flatten_ids(sequences: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Label ids of all sequences (lists, arrays, or one padded array), and the lengths."""
+    lengths = np.fromiter(map(len, sequences), int, len(sequences))
+    flat = np.concatenate([np.asarray(row, np.int32) for row in sequences] or [np.zeros(0, int)])
+    return flat.astype(np.int32, copy=False), lengths
+
+
+def _separate(flat: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """`flat` with a 0 ("O") before, between and after the sequences."""
+    out = np.zeros(len(flat) + len(lengths) + 1, np.int32)
+    out[np.arange(1, len(flat) + 1) + np.repeat(np.arange(len(lengths)), lengths)] = flat
+    return out
+
+
+def _check_lengths(true: np.ndarray, pred: np.ndarray):
+    """Raise `ValueError` where two lists of sequences cannot belong together."""
+    if not len(true):
+        raise ValueError("no sequences to score; give at least one list of tags")
+    if len(true) != len(pred):
+        raise ValueError(f"y_true has {len(true):,} sequences, y_pred {len(pred):,}; give as many")
+    if (true != pred).any():
+        i = int(np.argmax(true != pred))
+        raise ValueError(
+            f"sequence {i} (counted from 0) has {true[i]} tags in y_true and {pred[i]} in y_pred;"
+            " give each word one tag on both sides"
+        )
+
+
+def _number_tags(y_true, y_pred, labels: Sequence[str] | None) -> tuple:
+    """Both sides as arrays of tag numbers with separators, and the tag of each number."""
+    if labels is None:
+        known: dict = defaultdict(count(1).__next__, {"O": 0})
+        true, lengths = _flatten_tags(y_true, known)
+        pred, others = _flatten_tags(y_pred, known)
+        _check_lengths(lengths, others)
+        return _separate(true, lengths), _separate(pred, lengths), list(known)
+    (true, lengths), (pred, others) = _flatten_ids(y_true), _flatten_ids(y_pred)
+    _check_lengths(lengths, others)
+    kept = true != -100
+    if not kept.all():
+        sums = np.concatenate([[0], np.cumsum(kept)])
+        bounds = np.concatenate([[0], np.cumsum(lengths)])
+        true, pred, lengths = true[kept], pred[kept], np.diff(sums[bounds])
+    for side, ids in (("y_true", true), ("y_pred", pred)):
+        if len(ids) and not 0 <= ids.min() <= ids.max() < len(labels):
+            raise ValueError(f"{side} holds ids outside 0 to {len(labels) - 1}; check `labels`")
+    return _separate(true + 1, lengths), _separate(pred + 1, lengths), ["O", *labels]
+
+# %% ../nbs/09_metrics.ipynb #a5c259b5
+def _read_tags(tags: Sequence[str], strict: bool) -> tuple[np.ndarray, list[str]]:
+    """Letter (its place in `_LETTERS`) and type of each tag, parted as seqeval parts them."""
+    for number, tag in enumerate(tags):
+        if not isinstance(tag, str) or not tag:
+            raise ValueError(f"tag number {number} is not a string, or empty; write 'O' for no tag")
+    other = _LETTERS.index("x")
+    places = [_LETTERS.index(tag[0]) if tag[0] in _LETTERS else other for tag in tags]
+    if strict:
+        return np.array(places, np.int16), [tag[1:].strip("-") or "_" for tag in tags]
+    return np.array(places, np.int16), [tag[1:].split("-", 1)[-1] or "_" for tag in tags]
+
+
+def _where(flags: np.ndarray, flag: int) -> np.ndarray:
+    """The positions of the tags at which a rule holds (a pair is at its second tag)."""
+    return np.flatnonzero((flags & flag) != 0) + 1
+
+
+def _default_mentions(flags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First position and one past the last of each mention, by the rules of conlleval."""
+    starts, past = _where(flags, _STARTS), _where(flags, _ENDS)
+    if len(starts) == len(past) and (starts < past).all() and (starts[1:] >= past[:-1]).all():
+        return starts, past
+    before = np.searchsorted(starts, past) - 1  # the last start before each end
+    return np.where(before < 0, 1, np.append(starts, 0)[before]), past
+
+
+def _strict_mentions(flags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First position and one past the last of each mention that keeps to its scheme."""
+    starts = _where(flags, _STARTS)
+    breaks = _where(~flags, _CONTINUES)  # what cannot continue the tag before
+    last_break = np.append(0, breaks)[np.searchsorted(breaks, starts)]
+    consumed = (flags[starts - 1] & _CONTINUES > 0) & (np.append(0, starts[:-1]) >= last_break)
+    starts = starts[~consumed]
+    past = breaks[np.searchsorted(breaks, starts, "right")]
+    whole = flags[past - 1] & _ENDS > 0
+    return starts[whole], past[whole]
+
+
+def _mentions(ids: np.ndarray, letters: np.ndarray, kinds: np.ndarray, scheme: str) -> tuple:
+    """Begin, past and type number of each mention in `ids`."""
+    letter, kind = letters[ids], kinds[ids]
+    if not scheme:
+        kind[0] = -1  # before the very first tag seqeval has the type "", which no tag has
+    code = (letter[:-1] * np.int16(len(_LETTERS)) + letter[1:]) * np.int16(2)
+    flags = _rule_table(scheme).ravel()[code + (kind[:-1] == kind[1:])]
+    begin, past = _strict_mentions(flags) if scheme else _default_mentions(flags)
+    return begin, past, kind[begin] if scheme else kind[past - 1]
+
+# %% ../nbs/09_metrics.ipynb #dae22302
+_DETECTED = {  # scheme to the sets of letters by which seqeval knows it
+    "IOB2": "BIO BI BO B",
+    "IOE2": "EIO EI EO E",
+    "IOBES": "BEIOS BEIS BEIO BEOS BEI BES BEO BE S",
+    "BILOU": "BILOU BILU BILO BLOU BIL BLU BLO BL U",
+}
+
+
+def _detect_letters(ids: np.ndarray, letters: np.ndarray, separators: int) -> str:
+    """The scheme whose letters the gold tags have; seqeval knows four."""
+    counts = np.bincount(letters[ids], minlength=len(_LETTERS))
+    counts[0] -= separators
+    found = "".join(sorted(_LETTERS[i] for i in np.flatnonzero(counts)))
+    for scheme, sets in _DETECTED.items():
+        if found in sets.split():
+            return scheme
+    raise ValueError(
+        f"the gold tags have the letters {found or 'none'}, from which no scheme can be told;"
+        f" give scheme=, one of {', '.join(filter(None, _READINGS))}"
+    )
+
+
+def _check_letters(side: str, ids: np.ndarray, letters: np.ndarray, scheme: str):
+    """Raise `ValueError` where tags have letters that `scheme` does not have."""
+    allowed = np.array([letter in _READINGS[scheme][0] for letter in _LETTERS])
+    wrong = int((~allowed[letters[ids]]).sum())
+    if wrong:
+        raise ValueError(
+            f"{side} has {wrong:,} tags that do not begin with one of {_READINGS[scheme][0]}, the"
+            f" letters of {scheme}; convert the tags, or name the scheme that they are in"
+        )
+
+
+def _resolve_scheme(mode: str | None, scheme: str | None, true, pred, letters, many: int) -> str:
+    """The key of `_READINGS` for a mode and a scheme, once both sides keep to its letters."""
+    if mode not in (None, "strict"):
+        raise ValueError(f"unknown mode {mode!r}; use None or 'strict'")
+    if scheme is not None and scheme not in _READINGS:
+        raise ValueError(f"unknown scheme {scheme!r}; use one of {', '.join(_READINGS)[2:]}")
+    if mode is None:
+        return ""
+    scheme = scheme or _detect_letters(true, letters, separators=many)
+    _check_letters("y_true", true, letters, scheme)
+    _check_letters("y_pred", pred, letters, scheme)
+    return scheme
+
+# %% ../nbs/09_metrics.ipynb #e5e9577d
+def _count_mentions(true: tuple, pred: tuple, size: int, kinds: int) -> np.ndarray:
+    """Counts (kinds, 4) as `_prf` needs them, of mentions given as (begin, past, kind) arrays."""
+    place = np.full(
+        size, -1, np.int32
+    )  # position of a gold mention by where it ends: no two end together
+    place[true[1]] = np.arange(len(true[1]), dtype=np.int32)
+    other = place[pred[1]]  # -1 takes the last mention, which does not end there
+    right = other >= 0
+    if len(true[1]):
+        right &= (true[0][other] == pred[0]) & (true[2][other] == pred[2])
+    hits = np.bincount(pred[2][right], minlength=kinds)
+    totals = (np.bincount(side[2], minlength=kinds) for side in (pred, true))
+    return np.stack([value for total in totals for value in (total, hits)], axis=1)
+
+
+def _seqeval_averages(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Micro, macro and weighted precision, recall and F1; 0 where there is nothing to average."""
+    columns = [np.ascontiguousarray(column) for column in _prf(counts).T]
+    support = counts[:, 2]
+    empty = np.zeros(3)
+    return {
+        "micro": _prf(counts.sum(axis=0)),
+        "macro": np.array([np.average(c) for c in columns]) if len(counts) else empty,
+        "weighted": np.array([np.average(c, weights=support) for c in columns])
+        if support.sum()
+        else empty,
+    }
+
+
+def seqeval_report(
+    y_true: Sequence[Sequence[str]] | Sequence[Sequence[int]],  # gold tags, or ids with `labels`
+    y_pred: Sequence[Sequence[str]] | Sequence[Sequence[int]],  # found tags or ids, as long
+    *,
+    mode: str | None = None,  # None reads as conlleval does; "strict" keeps to the scheme
+    scheme: str | None = None,  # for "strict": IOB1, IOB2, IOE1, IOE2, IOBES, BILOU; None detects
+    labels: Sequence[str] | None = None,  # the tag of each id; gold ids of -100 are left out
+) -> dict[str, dict[str, float]]:  # type, "micro avg", "macro avg", "weighted avg" to figures
+    """What `seqeval.metrics.classification_report(..., output_dict=True)` gives, bit for bit.
+
+    Where seqeval 1.2.2 raises, so does this, with `ValueError`: sequences of other lengths, a tag
+    that the scheme lacks, a scheme that cannot be detected. Two differences: it gives no warnings,
+    and averages over no mention at all are 0, not NaN.
+    """
+    true, pred, tags = _number_tags(y_true, y_pred, labels)
+    letters, names = _read_tags(tags, strict=mode == "strict")
+    scheme = _resolve_scheme(mode, scheme, true, pred, letters, len(y_true) + 1)
+    types = sorted(set(names))
+    kinds = np.array([types.index(name) for name in names], np.int32)
+    sides = [_mentions(ids, letters, kinds, scheme) for ids in (true, pred)]
+    counts = _count_mentions(*sides, len(true), len(types))
+    seen = counts.any(axis=1)
+    counts, types = counts[seen], [name for name, kept in zip(types, seen) if kept]
+    rows = dict(zip(types, map(_seqeval_row, _prf(counts), counts[:, 2])))
+    total = counts[:, 2].sum()
+    averages = _seqeval_averages(counts).items()
+    return rows | {f"{name} avg": _seqeval_row(figures, total) for name, figures in averages}
+
+
+def _seqeval_row(figures: np.ndarray, support: int) -> dict[str, float]:
+    """One row with the keys of seqeval."""
+    precision, recall, f1 = figures.tolist()
+    return {"precision": precision, "recall": recall, "f1-score": f1, "support": int(support)}
+
 # %% ../nbs/09_metrics.ipynb #dbf4dd9c
 def _losses_line(side: str, losses: Counter) -> str:
     """What of one side did not fit into tags."""
@@ -484,8 +734,6 @@ def seqeval_scores(
     Words are those of the gold documents (`doc_words`). The caption says which spans the tags
     could not hold. Documents that do not belong together raise `ValueError`.
     """
-    from seqeval.metrics import classification_report
-
     sequences: tuple[list, list] = [], []
     losses = Counter(), Counter()
     for pair in pair_documents(gold, pred):
@@ -494,24 +742,15 @@ def seqeval_scores(
             tags, lost = _through_tags(doc, words, None, "IOB2")
             sequences[side].append(tags)
             losses[side].update(lost)
-    if all(tag == "O" for side in sequences for tags in side for tag in tags):
-        report = {f"{name} avg": _SEQEVAL_NOTHING for name in ("micro", "macro", "weighted")}
-    else:
-        report = classification_report(*sequences, output_dict=True, zero_division=0)
+    report = seqeval_report(*sequences) if sequences[0] else seqeval_report([[]], [[]])
     _check_names(report, ("micro", "macro", "weighted"))
     caption = "seqeval over words; not held by tags: "
     caption += "; ".join(map(_losses_line, ("gold", "pred"), losses))
-    return Scores({name.removesuffix(" avg"): _plain(row) for name, row in report.items()}, caption)
-
-
-_SEQEVAL_NOTHING = {"precision": 0.0, "recall": 0.0, "f1-score": 0.0, "support": 0}
-
-
-def _plain(row: dict) -> dict[str, float | int]:
-    """One row of a seqeval report with our column names and Python's own numbers."""
-    names = {"precision": "precision", "recall": "recall", "f1-score": "f1"}
-    figures = {new: float(row[old]) for old, new in names.items()}
-    return figures | {"support": int(row["support"])}
+    rows = {
+        name.removesuffix(" avg"): {key.removesuffix("-score"): value for key, value in row.items()}
+        for name, row in report.items()
+    }
+    return Scores(rows, caption)
 
 # %% ../nbs/09_metrics.ipynb #a4a869f2
 def _mention_words(doc: Document, words: list[tuple[int, int]], span: Span) -> tuple[str, ...]:
