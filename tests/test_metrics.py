@@ -14,7 +14,6 @@ from clinical_ner.metrics import (
     dictionary_baseline,
     encoding_ceiling,
     evaluate,
-    match_lenient,
     n2c2_scores,
     pair_documents,
     seqeval_scores,
@@ -95,7 +94,6 @@ def test_a_long_chain_of_overlaps_is_matched_in_full():
     text = "x" * (2 * n + 4)
     gold = [Span(2 * i, 2 * i + 3, "Drug") for i in range(n)]
     pred = [Span(2 * i + 2, 2 * i + 5, "Drug") for i in range(n - 1)] + [Span(0, 1, "Drug")]
-    assert len(match_lenient(gold, pred)) == n
     scores = evaluate([Document("d", text, gold)], [Document("d", text, pred)])
     assert scores["micro", "lenient_f1"] == 1.0
 
