@@ -17,7 +17,18 @@ MAX_BODY = 30  # lines of code in a function; the style asks for 25
 MAX_SIZE = 300_000  # bytes of a notebook
 # Parameters that mean the same in every chapter need no comment if they have a type.
 PLAIN = {"doc", "docs", "corpus", "gold", "pred", "span", "spans", "text", "windows", "row"}
-PLAIN |= {"path", "seed", "scheme", "tagger", "tokenizer", "encoder", "net", "cache_dir"}
+PLAIN |= {
+    "self",
+    "cls",
+    "path",
+    "seed",
+    "scheme",
+    "tagger",
+    "tokenizer",
+    "encoder",
+    "net",
+    "cache_dir",
+}
 HAND_WRITTEN = {"__init__", "all", "_modidx"}
 MACHINE_PATH = re.compile(r"(?<![\w.:/~])/(?:home|root|Users|tmp|work|private|var|mnt|opt)/[\w.-]+")
 DIRECTIVE_LIKE = re.compile(
@@ -307,7 +318,7 @@ def _faults(node: ast.AST, lines: list[str], tree: ast.Module) -> Iterator[str]:
     if size > MAX_BODY:
         yield f"a body of {size} lines, more than {MAX_BODY}"
     arguments = [*node.args.posonlyargs, *node.args.args]
-    if len(arguments) - len(node.args.defaults) > 5:
+    if public and len(arguments) - len(node.args.defaults) > 5:
         yield "more than 5 parameters without a default"
     for argument in [*arguments, *node.args.kwonlyargs] if public else []:
         rest = lines[argument.end_lineno - 1][argument.end_col_offset :]

@@ -114,7 +114,7 @@ BAD = {
         "parameter text",
     ),
     "many parameters": (
-        [EXP, '#| export\ndef _f(a, b, c, d, e, f):\n    """A."""\n    return a'],
+        [EXP, '#| export\ndef f(a, b, c, d, e, f):\n    """A."""\n    return a'],
         "check_functions",
         "more than 5",
     ),
