@@ -15,6 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
+from operator import attrgetter
 
 import numpy as np
 
@@ -190,29 +191,29 @@ def largest_matching(
 # %% ../nbs/09_metrics.ipynb #7ad77766
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """The spans of one side (gold or found), in the order of the files, as arrays."""
+    """The spans of one side (gold or found), in the order of the files, also as arrays."""
 
-    items: list[tuple[Document, Span]]
+    docs: Sequence[Document]
+    spans: list[Span]
     doc: np.ndarray  # position of the document
     start: np.ndarray
     end: np.ndarray
     label: np.ndarray  # number of the label, the same on both sides
 
 
-def _sides(pairs: list[tuple[Document, Document]]) -> tuple[_Side, _Side]:
-    """The gold and the found spans of paired documents."""
-    codes: dict[str, int] = defaultdict(count().__next__)
+def _sides(pairs: list[tuple[Document, Document]]) -> tuple[_Side, _Side, list[str]]:
+    """The gold and the found spans of paired documents, and the labels in order of number."""
+    names = sorted({span.label for pair in pairs for doc in pair for span in doc.spans})
+    number = {name: i for i, name in enumerate(names)}
     sides = []
     for docs in zip(*pairs) if pairs else ((), ()):
-        items = [(doc, span) for doc in docs for span in doc.spans]
-        values = (
-            (n for n, doc in enumerate(docs) for _ in doc.spans),
-            (span.start for _, span in items),
-            (span.end for _, span in items),
-            (codes[span.label] for _, span in items),
-        )
-        sides.append(_Side(items, *(np.fromiter(column, int, len(items)) for column in values)))
-    return sides[0], sides[1]
+        spans = list(chain.from_iterable(doc.spans for doc in docs))
+        doc = np.repeat(np.arange(len(docs)), [len(doc.spans) for doc in docs])
+        label = map(number.__getitem__, map(attrgetter("label"), spans))
+        values = map(attrgetter("start"), spans), map(attrgetter("end"), spans), label
+        columns = (np.fromiter(column, int, len(spans)) for column in values)
+        sides.append(_Side(docs, spans, doc, *columns))
+    return *sides, names
 
 
 def _ranges(first: np.ndarray, past: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -243,23 +244,28 @@ def _share_character(a: Span, b: Span) -> bool:
     return any(start < f and e < end for start, end in parts[0] for e, f in parts[1])
 
 
-def _true_overlaps(sides: tuple[_Side, _Side]) -> tuple[np.ndarray, np.ndarray]:
+def _true_overlaps(gold: _Side, pred: _Side) -> tuple[np.ndarray, np.ndarray]:
     """Positions (gold, found) of all pairs of one type that share a character."""
-    gold, pred = sides
     g, p = _overlaps(gold, pred)
     same = gold.label[g] == pred.label[p]
     g, p = g[same], p[same]
-    parted = [np.array([bool(span.fragments) for _, span in side.items], bool) for side in sides]
+    parted = [
+        np.fromiter((bool(span.fragments) for span in side.spans), bool, len(side.spans))
+        for side in (gold, pred)
+    ]
     doubtful = np.flatnonzero(parted[0][g] | parted[1][p])
-    apart = [i for i in doubtful if not _share_character(gold.items[g[i]][1], pred.items[p[i]][1])]
+    apart = [i for i in doubtful if not _share_character(gold.spans[g[i]], pred.spans[p[i]])]
     return np.delete(g, apart), np.delete(p, apart)
 
 # %% ../nbs/09_metrics.ipynb #f60b74d6
-def _match_lenient(g: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _alone(g: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Which of the pairs (g, p) share neither span with another pair."""
+    return (np.bincount(g)[g] == 1) & (np.bincount(p)[p] == 1) if len(g) else np.zeros(0, bool)
+
+
+def _match_most(g: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The largest one-to-one part of the pairs (g, p)."""
-    if not len(g):
-        return g, p
-    easy = (np.bincount(g)[g] == 1) & (np.bincount(p)[p] == 1)
+    easy = _alone(g, p)
     choices: dict[int, list[int]] = defaultdict(list)
     for a, b in zip(g[~easy].tolist(), p[~easy].tolist()):
         choices[a].append(b)
@@ -269,34 +275,33 @@ def _match_lenient(g: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray
     )
 
 
-def _match_greedily(g: np.ndarray, p: np.ndarray) -> list[int]:
-    """Which of the pairs (g, p) are taken, when each takes its two spans for itself in turn."""
-    used_g, used_p, taken = set(), set(), []
-    for i, (a, b) in enumerate(zip(g.tolist(), p.tolist())):
+def _match_in_turn(g: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Which of the pairs (g, p) are taken, when each in turn takes its spans if both are free."""
+    taken = _alone(g, p)
+    used_g, used_p = set(), set()
+    for i in np.flatnonzero(~taken).tolist():
+        a, b = int(g[i]), int(p[i])
         if a not in used_g and b not in used_p:
             used_g.add(a)
             used_p.add(b)
-            taken.append(i)
+            taken[i] = True
     return taken
 
 
-def _match_strict(sides: tuple[_Side, _Side], g: np.ndarray, p: np.ndarray) -> tuple:
-    """One-to-one pairs of equal spans: a mention given twice needs to be found twice."""
-    gold, pred = sides
-    ends = (gold.start[g] == pred.start[p]) & (gold.end[g] == pred.end[p])
-    g, p = g[ends], p[ends]
-    equal = np.array([gold.items[a][1] == pred.items[b][1] for a, b in zip(g, p)], bool)
-    g, p = g[equal], p[equal]
-    taken = _match_greedily(g, p)
-    return g[taken], p[taken]
+def _match_corpus(gold: _Side, pred: _Side) -> tuple[np.ndarray, np.ndarray]:
+    """Two (N, 2) arrays: which gold, and which found, spans match strictly and leniently.
 
-
-def _match_corpus(sides: tuple[_Side, _Side]) -> tuple[np.ndarray, np.ndarray]:
-    """Two (N, 2) arrays: which gold, and which found, spans match strictly and leniently."""
-    hits = tuple(np.zeros((len(side.items), 2), bool) for side in sides)
-    g, p = _true_overlaps(sides)
-    for mode, matched in enumerate((_match_strict(sides, g, p), _match_lenient(g, p))):
-        for side, positions in zip(hits, matched):
+    Strict matches are taken in turn: among equal spans any choice is as good as any other.
+    """
+    g, p = _true_overlaps(gold, pred)
+    equal = (gold.start[g] == pred.start[p]) & (gold.end[g] == pred.end[p])
+    for i in np.flatnonzero(equal).tolist():
+        equal[i] = gold.spans[g[i]].fragments == pred.spans[p[i]].fragments
+    strict = _match_in_turn(g[equal], p[equal])
+    matched = (g[equal][strict], p[equal][strict]), _match_most(g, p)
+    hits = np.zeros((len(gold.spans), 2), bool), np.zeros((len(pred.spans), 2), bool)
+    for mode, pairs in enumerate(matched):
+        for side, positions in zip(hits, pairs):
             side[positions, mode] = True
     return hits
 
@@ -321,12 +326,14 @@ def label_of(doc: Document, span: Span) -> str:
 
 def _row_counts(gold, pred, by: Callable) -> tuple[list[str], np.ndarray]:
     """Row names, and for each row (2, 4): strict and lenient counts as `_prf` needs them."""
-    sides = _sides(pair_documents(gold, pred))
-    groups = [[by(doc, span) for doc, span in side.items] for side in sides]
+    sides = _sides(pair_documents(gold, pred))[:2]
+    groups = [
+        [by(side.docs[d], span) for d, span in zip(side.doc.tolist(), side.spans)] for side in sides
+    ]
     names = sorted(set().union(*groups))
     position = {name: i for i, name in enumerate(names)}
     counts = np.zeros((len(names), 2, 4), int)
-    for group, hits, column in zip(groups, _match_corpus(sides), (2, 0)):
+    for group, hits, column in zip(groups, _match_corpus(*sides), (2, 0)):
         rows = np.fromiter(map(position.__getitem__, group), int, len(group))
         counts[:, :, column] = np.bincount(rows, minlength=len(names))[:, None]
         for mode in (0, 1):
@@ -453,9 +460,8 @@ def n2c2_scores(
 _SEMEVAL_MODES = ("strict", "exact", "partial", "type")
 
 
-def _semeval_pairs(sides: tuple[_Side, _Side], mode: str) -> tuple[np.ndarray, ...]:
+def _semeval_pairs(gold: _Side, pred: _Side, mode: str) -> tuple[np.ndarray, ...]:
     """Pairs (gold, found) in the order in which nervaluate would take them, and which are right."""
-    gold, pred = sides
     g, p = _overlaps(gold, pred)
     start, end = np.maximum(gold.start[g], pred.start[p]), np.minimum(gold.end[g], pred.end[p])
     enough = (end - start) / (gold.end[g] - gold.start[g]) * 100.0 >= 1.0
@@ -494,23 +500,21 @@ def semeval_scores(
     """
     if mode not in _SEMEVAL_MODES:
         raise ValueError(f"unknown mode {mode!r}; use one of {', '.join(_SEMEVAL_MODES)}")
-    sides = _sides(pair_documents(gold, pred))
-    names = sorted({span.label for side in sides for _, span in side.items})
+    *sides, names = _sides(pair_documents(gold, pred))
     _check_names(names, ("micro",))
-    g, p, right = _semeval_pairs(sides, mode)
-    same = sides[0].label[g] == sides[1].label[p]
-    counts = [Counter(span.label for _, span in side.items) for side in sides]
-    tally: Counter = Counter()
-    for i in np.flatnonzero(same)[_match_greedily(g[same], p[same])].tolist():
-        tally[sides[0].items[g[i]][1].label, bool(right[i])] += 1
+    g, p, right = _semeval_pairs(*sides, mode)
+    labels = sides[0].label[g]
+    same = labels == sides[1].label[p]
+    own = np.flatnonzero(same)[_match_in_turn(g[same], p[same])]
+    counts = [
+        *(np.bincount(labels[own[right[own] == ok]], minlength=len(names)) for ok in (True, False)),
+        *(np.bincount(side.label, minlength=len(names)) for side in sides),
+    ]
     rows = {
-        name: _semeval_row(
-            tally[name, True], tally[name, False], *(count[name] for count in counts), mode
-        )
-        for name in names
+        name: _semeval_row(*row, mode) for name, row in zip(names, np.transpose(counts).tolist())
     }
-    paired = right[_match_greedily(g, p)]
-    totals = int(paired.sum()), int((~paired).sum()), *(count.total() for count in counts)
+    paired = right[_match_in_turn(g, p)]
+    totals = int(paired.sum()), int((~paired).sum()), *(len(side.spans) for side in sides)
     return Scores(rows | {"micro": _semeval_row(*totals, mode)}, f"SemEval-2013, mode {mode}")
 
 # %% ../nbs/09_metrics.ipynb #fc95a017
