@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['iter_brat', 'read_brat', 'write_brat', 'iter_pubtator', 'read_pubtator', 'write_pubtator', 'iter_conll', 'read_conll',
-           'write_conll', 'iter_medmentions_csv', 'read_medmentions_csv', 'write_medmentions_csv']
+           'write_conll', 'iter_medmentions_csv', 'read_medmentions_csv', 'write_medmentions_csv', 'iter_bioc',
+           'read_bioc', 'write_bioc', 'to_datasets', 'from_datasets']
 
 # %% ../nbs/03_formats.ipynb #7eb5f535
 import ast
 import csv
 import gzip
+import json
 import os
 import re
 import sys
@@ -17,12 +19,13 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 
 from clinical_ner.core import (
     Document,
     Span,
+    dict_to_document,
     open_atomic,
     read_text,
     span_text,
@@ -95,19 +98,19 @@ def _check_words(
 
 
 def _print_warned(path: str | os.PathLike, warned: list[str]):
-    """Say how many mentions disagreed with their text, and where the first one is."""
+    """Say how many mentions disagree with their text, and where the first one is."""
     if warned:
         print(
-            f"{path}: {len(warned):,} mentions do not agree with the text at their offsets"
-            f" (first: {warned[0]}); the offsets were kept"
+            f"{path}: mentions that do not agree with the text at their offsets, which were kept:"
+            f" {len(warned):,} (first: {warned[0]})"
         )
 
 
-def _print_losses(path: str | os.PathLike, losses: Counter):
+def _print_losses(path: str | os.PathLike, losses: Counter, what: str = ""):
     """Say what could not be read or written as it was, by reason."""
     rows = ", ".join(f"{reason} {count:,}" for reason, count in losses.items() if count)
     if rows:
-        print(f"{path}: {rows}")
+        print(f"{path}: {what}{rows}")
 
 # %% ../nbs/03_formats.ipynb #8819c257
 def _unique_id(doc_id: str, seen: Counter) -> str:
@@ -122,8 +125,8 @@ def _print_repeated(path: str | os.PathLike, repeated: list[str]):
     """Say which documents were renamed, since their id was there before."""
     if repeated:
         print(
-            f"{path}: {len(repeated):,} documents have an id that was there before; they got a"
-            f" number at its end (first: {repeated[0]!r})"
+            f"{path}: documents whose id was there before, and got a number at its end:"
+            f" {len(repeated):,} (first: {repeated[0]!r})"
         )
 
 # %% ../nbs/03_formats.ipynb #f9c88a5d
@@ -372,7 +375,8 @@ def _without_gone(lines: Sequence[str], gone: set[str], losses: Counter) -> list
         if own == "*" and 2 <= len(staying) < len(refs):
             line = " ".join([line.split()[0] + "\t" + line.split()[1], *staying])
         elif own in gone or len(staying) < len(refs):
-            losses[f"{own[:1]} lines left out with the spans they refer to"] += own[:1] != "T"
+            if own[:1] != "T":
+                losses[f"{own[:1]} lines left out with the spans they refer to"] += 1
             continue
         kept.append(line)
     return kept
@@ -430,37 +434,45 @@ def _last_number(lines: Iterable[str], letter: str) -> int:
     return max((int(match[1]) for match in numbers if match), default=0)
 
 
+def _added_lines(
+    doc: Document, numbers: Sequence[str], old: set[str], renamed: set[str], first: int
+) -> list[str]:
+    """T lines of spans whose number is not in `old`, N lines (from `first`) of those in `renamed`."""
+    points = _offset_points(doc.text, doc.meta.get("counting", "characters"))
+    added = []
+    for span, number in zip(doc.spans, numbers):
+        if number not in old:
+            added.append(_textbound_line(doc, span, number, points))
+        if number in renamed and span.concept:
+            added.append(f"N{first}\tReference {number} {span.concept}")
+            first += 1
+    return added
+
+
 def _brat_lines(doc: Document, losses: Counter) -> list[str]:
     """The lines of an .ann file, the last one empty as a rule; counts what had to go."""
     lines = doc.meta.get("ann", [""])
     points = _offset_points(doc.text, doc.meta.get("counting", "characters"))
     bounds = _parse_textbounds(lines, f"meta of document {doc.id!r}")
     matched = _match_bounds(doc, bounds, points)
-    gone = {bound.id for bound in bounds} - {bound.id for bound in matched.values()}
-    kept = _without_gone(lines, gone, losses)
-    concepts = _brat_concepts(lines)
-    labels, renamed, new = {}, set(), []
-    last_t, last_n = _last_number(lines, "T"), _last_number(lines, "N")
-    for i, span in enumerate(doc.spans):
-        if i in matched:
-            number = matched[i].id
-            labels |= {number: span.label} if matched[i].label != span.label else {}
-        else:
-            last_t += 1
-            number = f"T{last_t}"
-            new.append(_textbound_line(doc, span, number, points))
+    old = {bound.id: bound.label for bound in bounds}
+    free = (f"T{number}" for number in count(_last_number(lines, "T") + 1))
+    numbers = [matched[i].id if i in matched else next(free) for i in range(len(doc.spans))]
+    concepts, labels, renamed = _brat_concepts(lines), {}, set()
+    for span, number in zip(doc.spans, numbers):
+        if old.get(number, span.label) != span.label:
+            labels[number] = span.label
         if span.concept != concepts.get(number, ""):
             renamed.add(number)
-            last_n += bool(span.concept)
-            new += [f"N{last_n}\tReference {number} {span.concept}"] if span.concept else []
+    added = _added_lines(doc, numbers, set(old), renamed, _last_number(lines, "N") + 1)
     kept = [
         _edit_line(line, labels)
-        for line in kept
+        for line in _without_gone(lines, set(old) - set(numbers), losses)
         if not (line.startswith("N") and renamed.intersection(_references(line)[1]))
     ]
     ending = "\r" if any(line.endswith("\r") for line in lines) else ""
     tail = kept[-1:] if kept[-1:] == [""] else []
-    return kept[: len(kept) - len(tail)] + [line + ending for line in new] + tail
+    return kept[: len(kept) - len(tail)] + [line + ending for line in added] + tail
 
 
 def _check_file_ids(doc_id: str, seen: set[str]):
@@ -639,16 +651,17 @@ def write_pubtator(
     """Write documents as a PubTator file; the inverse of `read_pubtator`.
 
     A file that was read comes back byte for byte, up to blank lines at its start and end, and
-    with relations after mentions. Scores are not written. Prints what the format cannot hold.
+    with relations after mentions. The identifier is `meta["pmid"]` where there is one, else the
+    document's. Scores are not written. Prints what the format cannot hold.
     """
     losses: Counter = Counter()
-    count = 0
+    written = 0
     with open_atomic(path) as file:
         for doc in docs:
             file.write(_pubtator_block(doc, losses))
-            count += 1
+            written += 1
     _print_losses(path, losses)
-    return count
+    return written
 
 # %% ../nbs/03_formats.ipynb #49fcf5a3
 def _lay_out(
@@ -695,13 +708,14 @@ def _print_invalid(path: str | os.PathLike, count: int, scheme: str):
     """Say how many tags broke the rules of their scheme."""
     if count:
         print(
-            f"{path}: {count:,} tags are not valid {scheme}; they were read as conlleval does"
-            " (a mention begins where a tag does not continue the one before it)"
+            f"{path}: tags that are not valid {scheme}, read as conlleval does (a mention begins"
+            f" where a tag does not continue the one before it): {count:,}"
         )
 
 # %% ../nbs/03_formats.ipynb #4946b4ef
 _TAG = re.compile(r"O|[BIESLU]-.+")
 _MARK = "-DOCSTART-"
+_NAMED = re.compile(r"\((.+)\)")  # the id in a mark
 
 
 @dataclass(frozen=True)
@@ -837,7 +851,7 @@ def iter_conll(
     invalid = 0
     groups = _group_conll(_iter_conll_rows(path, sep, tag_column), layout)
     for number, (mark, sentences) in enumerate(groups, 1):
-        named = re.search(r"\(([^()]+)\)", mark)
+        named = _NAMED.search(mark)
         doc_id = _unique_id(named[1] if named else f"{stem}-{number}", seen)
         repeated += [doc_id] if named and doc_id != named[1] else []
         meta = unit or {"docstart": mark}
@@ -923,6 +937,17 @@ def _conll_block(doc: Document, losses: Counter, options: dict) -> str:
     return "".join(line + "\n" for line in lines)
 
 
+def _conll_mark(doc: Document, needed: bool) -> str:
+    """The line that begins a document: the one that was read if it still holds, or none."""
+    mark = doc.meta.get("docstart", "" if "unit" in doc.meta else None)
+    named = _NAMED.search(mark or "")
+    if mark is None or (named and named[1] != doc.id) or (needed and not mark):
+        mark = f"{_MARK} ({doc.id})"
+    if "\n" in mark or "\r" in mark:
+        raise ValueError(f"document {doc.id!r}: the id has a line break; rename it")
+    return mark
+
+
 def write_conll(
     docs: Iterable[Document],  # a list or a stream
     path: str | os.PathLike,
@@ -940,19 +965,18 @@ def write_conll(
     """
     losses: Counter = Counter()
     options = {"scheme": scheme, "sep": sep, "offsets": offsets, "columns": columns}
-    count, marked, end = 0, False, 1
+    written, marked, end = 0, False, 1
     with open_atomic(path) as file:
         for doc in docs:
             words = doc_words(doc)
-            restarts = not count or (offsets and words and words[0][0] < end)
-            mark = doc.meta.get("docstart", "" if "unit" in doc.meta else f"{_MARK} ({doc.id})")
-            if not mark and (marked or not ("unit" in doc.meta or restarts)):
-                mark = f"{_MARK} ({doc.id})"  # or it would run into the document before it
+            restarts = not written or (offsets and words and words[0][0] < end)
+            needed = marked or not ("unit" in doc.meta or restarts)  # to end the one before it
+            mark = _conll_mark(doc, needed)
             marked, end = marked or bool(mark), words[-1][1] if words else 0
             file.write((mark + "\n\n" if mark else "") + _conll_block(doc, losses, options))
-            count += 1
-    _print_losses(path, losses)
-    return count
+            written += 1
+    _print_losses(path, losses, "what tags cannot hold, changed or dropped: ")
+    return written
 
 # %% ../nbs/03_formats.ipynb #aa86eb57
 _CSV_HEADER = ["Full Text", "UMLS Code", "Entity Codes"]
@@ -1018,6 +1042,24 @@ def _csv_document(doc_id: str, sentences: list[list[tuple]]) -> tuple[Document, 
         spans.append(replace(span, concept="" if inside[0] == _NO_CONCEPT else inside[0]))
     return replace(doc, spans=spans), mixed
 
+
+def _iter_csv_rows(path: str | os.PathLike) -> Iterator[tuple[int, list[str]]]:
+    """Line on which each row after the header begins, and its cells."""
+    csv.field_size_limit(max(csv.field_size_limit(), 2**31 - 1))
+    rows = csv.reader(line for _, line in _iter_raw_lines(path))
+    line = 1
+    try:
+        if next(rows, None) != _CSV_HEADER:
+            raise ValueError(f"{path}, line 1: the header must be {','.join(_CSV_HEADER)}")
+        line = rows.line_num + 1
+        for cells in rows:
+            yield line, cells
+            line = rows.line_num + 1
+    except csv.Error:
+        raise ValueError(f"{path}, line {line}: not CSV; check that the file is complete") from None
+    if line == 2:
+        raise ValueError(f"{path}, line 2: no row after the header; the file is not complete")
+
 # %% ../nbs/03_formats.ipynb #4436fb75
 def iter_medmentions_csv(
     path: str | os.PathLike,
@@ -1026,27 +1068,18 @@ def iter_medmentions_csv(
 
     The label of a span is its semantic type ("T038"), the concept as written ("UMLS:C0010674").
     """
-    csv.field_size_limit(max(csv.field_size_limit(), 2**31 - 1))
-    rows = csv.reader(line for _, line in _iter_raw_lines(path))
-    if next(rows, None) != _CSV_HEADER:
-        raise ValueError(f"{path}, line 1: the header must be {','.join(_CSV_HEADER)}")
     stem = Path(path).name.removesuffix(".gz").removesuffix(".csv")
-    number, mixed, invalid, last = 0, 0, 0, rows.line_num
-    for number, cells in enumerate(rows, 1):
-        place = f"{path}, line {last + 1} (row {number})"
-        doc, differing = _csv_document(
-            f"{stem}-{number}", _split_marked(_parse_cells(cells, place), place)
-        )
-        mixed, invalid, last = (
-            mixed + differing,
-            invalid + doc.meta.get("invalid_tags", 0),
-            rows.line_num,
-        )
+    invalid = 0
+    losses: Counter = Counter()
+    for number, (line, cells) in enumerate(_iter_csv_rows(path), 1):
+        place = f"{path}, line {line} (row {number})"
+        sentences = _split_marked(_parse_cells(cells, place), place)
+        doc, mixed = _csv_document(f"{stem}-{number}", sentences)
+        invalid += doc.meta.get("invalid_tags", 0)
+        losses["mentions with several codes, of which the first is kept"] += mixed
         yield doc
-    if not number:
-        raise ValueError(f"{path}, line 2: no row after the header; the file is not complete")
     _print_invalid(path, invalid, "BILOU")
-    _print_losses(path, Counter({"mentions with several codes, of which the first is kept": mixed}))
+    _print_losses(path, losses)
 
 
 def read_medmentions_csv(
@@ -1081,12 +1114,380 @@ def write_medmentions_csv(
     spans `fit_spans` had to change or drop, by reason.
     """
     losses: Counter = Counter()
-    count = 0
+    written = 0
     with open_atomic(path) as file:
         table = csv.writer(file)
         table.writerow(_CSV_HEADER)
         for doc in docs:
             table.writerow(_csv_cells(doc, losses))
-            count += 1
+            written += 1
+    _print_losses(path, losses, "what tags cannot hold, changed or dropped: ")
+    return written
+
+# %% ../nbs/03_formats.ipynb #b040ce06
+def _import_bioc():
+    """The `bioc` package."""
+    try:
+        import bioc.biocxml
+    except ImportError:
+        raise ImportError(
+            "BioC files need the bioc package: pip install 'clinical_ner[bioc]'"
+        ) from None
+    return bioc
+
+
+def _load_bioc(path: Path):
+    """The collection of a BioC file."""
+    bioc = _import_bioc()
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such file; check the path")
+    try:
+        with open(path, "rb") as file:
+            return bioc.biocxml.load(file)
+    except SyntaxError as error:  # of XML, raised by lxml
+        line = error.lineno or 1
+        raise ValueError(f"{path}, line {line}: not well-formed XML; check the file") from None
+    except (TypeError, ValueError, KeyError):
+        raise ValueError(
+            f"{path}: XML, but not BioC: an id, an offset or a length is missing or no number;"
+            " check the file with `bioc.validate`"
+        ) from None
+
+
+def _bioc_text(document, place: str) -> str:
+    """The text of a BioC document, each passage where it says it is."""
+    text = ""
+    for passage in document.passages:
+        for part in [passage] if passage.text else passage.sentences:
+            gap = part.offset - len(text)
+            if gap < 0:
+                raise ValueError(
+                    f"{place}: the passage or sentence at offset {part.offset} begins before the"
+                    " end of the one before it; were offsets counted in bytes?"
+                )
+            text += ("\n" + " " * gap)[:gap] + (part.text or "")
+    return text
+
+
+def _bioc_annotations(document) -> list[tuple]:
+    """(container, annotation) for each annotation with a location, in order."""
+    containers = [document]
+    for passage in document.passages:
+        containers += [passage, *passage.sentences]
+    return [(box, item) for box in containers for item in box.annotations if item.locations]
+
+
+def _bioc_parts(annotation) -> tuple[tuple[int, int], ...]:
+    """The stretches of text of an annotation."""
+    return tuple(sorted((place.offset, place.end) for place in annotation.locations))
+
+
+def _bioc_span(annotation, text: str, place: str) -> Span:
+    """The span of an annotation in `text`."""
+    parts = _bioc_parts(annotation)
+    ends = [offset for part in parts for offset in part]
+    if (
+        ends != sorted(ends)
+        or any(a == b for a, b in parts)
+        or not 0 <= ends[0] < ends[-1] <= len(text)
+    ):
+        raise ValueError(
+            f"{place}: offsets {ends[0]}-{ends[-1]} are not inside the text of {len(text)}"
+            " characters, or locations overlap; were offsets counted in bytes?"
+        )
+    label = annotation.infons.get("type")
+    if not label:
+        raise ValueError(f"{place}: no infon with the key 'type', which names the entity type")
+    return Span(
+        ends[0],
+        ends[-1],
+        label,
+        fragments=parts if len(parts) > 1 else (),
+        concept=annotation.infons.get("identifier") or "",
+    )
+
+# %% ../nbs/03_formats.ipynb #05eb6a69
+def _bioc_collection(source=None):
+    """An empty collection with the head of another."""
+    bioc = _import_bioc()
+    empty = bioc.BioCCollection()
+    for name in ("source", "date", "key"):
+        setattr(empty, name, getattr(source, name, "") or "")
+    empty.infons = dict(source.infons) if source else {}
+    return empty
+
+
+def iter_bioc(
+    path: str | os.PathLike,
+    *,
+    mismatch: str = "error",  # where words and offsets disagree: "error", or "warn" and read on
+) -> Iterator[Document]:
+    """Documents of a BioC XML file (which is read whole) one at a time.
+
+    Needs the extra `bioc`. Format: Comeau et al. (2013), https://doi.org/10.1093/database/bat064
+    """
+    _check_option("mismatch", mismatch, ("error", "warn"))
+    collection = _load_bioc(Path(path))
+    if not collection.documents:
+        raise ValueError(f"{path}, line 1: no document in the file; check that it is complete")
+    seen: Counter = Counter()
+    warned: list[str] = []
+    repeated: list[str] = []
+    for number, document in enumerate(collection.documents, 1):
+        place = f"{path}, document {number}"
+        text = _bioc_text(document, place)
+        spans = []
+        for _, annotation in _bioc_annotations(document):
+            where = f"{place}, annotation {annotation.id!r}"
+            span = _bioc_span(annotation, text, where)
+            there = " ".join(text[start:end] for start, end in _bioc_parts(annotation))
+            _check_words(there, annotation.text or there, where, mismatch, warned)
+            spans.append(span)
+        doc_id = _unique_id(document.id or str(number), seen)
+        repeated += [doc_id] if document.id and doc_id != document.id else []
+        yield _bioc_document(Document(doc_id, text, spans), document, collection)
+    _print_repeated(path, repeated)
+    _print_warned(path, warned)
+
+
+def _bioc_document(doc: Document, document, collection) -> Document:
+    """`doc`, keeping its XML where its spans alone would give another."""
+    biocxml = _import_bioc().biocxml
+    own, plain = _bioc_collection(collection), _bioc_collection()
+    own.add_document(document)
+    plain.add_document(_bioc_record(doc, Counter()))
+    xml = biocxml.dumps(own)
+    return doc if xml == biocxml.dumps(plain) else replace(doc, meta={"bioc": xml})
+
+
+def read_bioc(
+    path: str | os.PathLike,
+    *,
+    mismatch: str = "error",  # where words and offsets disagree: "error", or "warn" and read on
+) -> list[Document]:
+    """All documents of a BioC XML file; see `iter_bioc`."""
+    return list(iter_bioc(path, mismatch=mismatch))
+
+# %% ../nbs/03_formats.ipynb #57f8735f
+def _bioc_passage(text: str):
+    """One passage at the start of a document."""
+    passage = _import_bioc().BioCPassage()
+    passage.offset, passage.text = 0, text
+    return passage
+
+
+def _bioc_annotation(doc: Document, span: Span, number: str):
+    """A new annotation for a span."""
+    bioc = _import_bioc()
+    annotation = bioc.BioCAnnotation()
+    annotation.id, annotation.text = number, span_text(doc, span)
+    annotation.infons = {"type": span.label}
+    annotation.infons |= {"identifier": span.concept} if span.concept else {}
+    for start, end in span.fragments or ((span.start, span.end),):
+        annotation.add_location(bioc.BioCLocation(start, end - start))
+    return annotation
+
+
+def _drop_bioc(document, gone: set[int], losses: Counter):
+    """Remove annotations (by identity) and the relations that name them from a BioC document."""
+    boxes = [document, *document.passages]
+    boxes += [sentence for passage in document.passages for sentence in passage.sentences]
+    names = {item.id for box in boxes for item in box.annotations if id(item) in gone}
+    for box in boxes:
+        box.annotations = [item for item in box.annotations if id(item) not in gone]
+    left = True
+    while left and names:
+        left = False
+        for box in boxes:
+            bad = [r for r in box.relations if any(node.refid in names for node in r.nodes)]
+            names |= {relation.id for relation in bad}
+            losses["relations left out with the spans they refer to"] += len(bad)
+            box.relations = [relation for relation in box.relations if relation not in bad]
+            left = left or bool(bad)
+
+
+def _match_annotations(doc: Document, annotations: list) -> dict[int, object]:
+    """Index of a span to its annotation: at the same place, with the same type if possible."""
+    waiting: dict[tuple, list] = {}
+    for annotation in annotations:
+        waiting.setdefault(_bioc_parts(annotation), []).append(annotation)
+    matched: dict[int, object] = {}
+    for same_type in (True, False):
+        for i, span in enumerate(doc.spans):
+            there = waiting.get(span.fragments or ((span.start, span.end),), [])
+            fitting = [a for a in there if not same_type or a.infons.get("type") == span.label]
+            if i not in matched and fitting:
+                matched[i] = fitting[0]
+                there.remove(fitting[0])
+    return matched
+
+
+def _bioc_record(doc: Document, losses: Counter):
+    """The BioC document for `doc`."""
+    bioc = _import_bioc()
+    if "bioc" in doc.meta:
+        document = bioc.biocxml.loads(doc.meta["bioc"]).documents[0]
+    else:
+        document = bioc.BioCDocument()
+        document.id = doc.id
+        document.add_passage(_bioc_passage(doc.text))
+    annotations = [annotation for _, annotation in _bioc_annotations(document)]
+    matched = _match_annotations(doc, annotations)
+    kept = {id(annotation) for annotation in matched.values()}
+    _drop_bioc(document, {id(a) for a in annotations if id(a) not in kept}, losses)
+    taken = {annotation.id for annotation in annotations}
+    free = (str(number) for number in count(1) if str(number) not in taken)
+    for i, span in enumerate(doc.spans):
+        if i not in matched:
+            boxes = [p for p in document.passages if p.offset <= span.start]
+            boxes[-1].add_annotation(_bioc_annotation(doc, span, next(free)))
+        else:
+            infons = matched[i].infons
+            infons["type"] = span.label
+            if span.concept != (infons.get("identifier") or ""):
+                infons["identifier"] = span.concept
+    return document
+
+
+def write_bioc(
+    docs: Iterable[Document],  # a list or a stream; all are held until they are written
+    path: str | os.PathLike,
+) -> int:  # how many documents were written
+    """Write documents as BioC XML; the inverse of `read_bioc`.
+
+    The same content comes back, laid out as the `bioc` package does. Needs the extra `bioc`.
+    Scores are not written. Control characters, which XML cannot hold, raise `ValueError`.
+    """
+    bioc = _import_bioc()
+    collection, losses = None, Counter()
+    for doc in docs:
+        if collection is None:
+            head = bioc.biocxml.loads(doc.meta["bioc"]) if "bioc" in doc.meta else None
+            collection = _bioc_collection(head)
+        if re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]", doc.text):
+            raise ValueError(
+                f"document {doc.id!r}: the text has control characters, such as a form feed, which"
+                " XML cannot hold; replace each by a space, so that offsets stay"
+            )
+        collection.add_document(_bioc_record(doc, losses))
+    collection = collection or _bioc_collection()
+    with open_atomic(path) as file:
+        file.write(bioc.biocxml.dumps(collection))
     _print_losses(path, losses)
-    return count
+    return len(collection.documents)
+
+# %% ../nbs/03_formats.ipynb #61d1e2a4
+def _dataset_row(doc: Document) -> dict:
+    """`doc` as a row; every span has every field."""
+    spans = [
+        {
+            "start": span.start,
+            "end": span.end,
+            "label": span.label,
+            "score": span.score,
+            "fragments": [list(part) for part in span.fragments],
+            "concept": span.concept,
+        }
+        for span in doc.spans
+    ]
+    meta = json.dumps(doc.meta, ensure_ascii=False)
+    return {"id": doc.id, "text": doc.text, "spans": spans, "meta": meta}
+
+
+def to_datasets(
+    docs: Iterable[Document] | dict[str, list[Document]],  # documents, or a corpus by split
+):  # a `datasets.Dataset`, or a `DatasetDict` for a corpus
+    """Documents as a Hugging Face dataset; the inverse of `from_datasets`."""
+    from datasets import Dataset, DatasetDict, Features, Value
+
+    if isinstance(docs, dict):
+        return DatasetDict({split: to_datasets(part) for split, part in docs.items()})
+    span = {
+        "start": Value("int64"),
+        "end": Value("int64"),
+        "label": Value("string"),
+        "score": Value("float64"),
+        "fragments": [[Value("int64")]],
+        "concept": Value("string"),
+    }
+    string = Value("string")
+    features = Features({"id": string, "text": string, "spans": [span], "meta": string})
+    rows = [_dataset_row(doc) for doc in docs]
+    columns = {name: [row[name] for row in rows] for name in features}
+    return Dataset.from_dict(columns, features=features)
+
+# %% ../nbs/03_formats.ipynb #b3a35dab
+def _tag_names(features, column: str, names: Sequence[str] | None) -> Sequence[str] | None:
+    """Names of the tags that a column numbers; None where it holds the tags themselves."""
+    inner = getattr((features or {}).get(column), "feature", None)
+    names = names or getattr(inner, "names", None)
+    if names is None and "int" in str(getattr(inner, "dtype", "")):
+        raise ValueError(
+            f"the column {column!r} holds numbers and the dataset does not name them; give the"
+            ' tags in order with names=["O", "B-Disease", ...]'
+        )
+    return names
+
+
+def _dataset_tags(row: dict, column: str, names: Sequence[str] | None, place: str) -> list[str]:
+    """The tags of a row, by name."""
+    tags = row[column]
+    if names is not None:
+        if not all(isinstance(tag, int) and 0 <= tag < len(names) for tag in tags):
+            raise ValueError(f"{place}: a tag is no number below {len(names)}; check `names`")
+        tags = [names[tag] for tag in tags]
+    if not all(isinstance(tag, str) and _TAG.fullmatch(tag) for tag in tags):
+        raise ValueError(
+            f"{place}: a tag is neither O nor a letter of BIESLU, a hyphen and a label; check the"
+            " column (`tags`) or give the tags in order with `names`"
+        )
+    return tags
+
+
+def _tagged_dataset(dataset, tokens: str, tags: str, names: Sequence[str] | None) -> list[Document]:
+    """Documents of a dataset with columns of words and tags: one for each row."""
+    names = _tag_names(dataset.features, tags, names)
+    rows = []
+    for number, row in enumerate(dataset):
+        place = f"row {number} (counted from 0)"
+        row_tags = _dataset_tags(row, tags, names, place)
+        if len(row_tags) != len(row[tokens]) or not all(row[tokens]):
+            raise ValueError(
+                f"{place}: {len(row[tokens])} words and {len(row_tags)} tags, or an empty word;"
+                " each word needs one tag; remove the row with `dataset.filter`"
+            )
+        rows.append((str(row.get("id", number)), row[tokens], row_tags))
+    scheme = detect_scheme([row_tags for _, _, row_tags in rows])
+    seen: Counter = Counter()
+    ids = [_unique_id(doc_id, seen) for doc_id, _, _ in rows]
+    result = [
+        _tagged_document(doc_id, [words], [row_tags], scheme=scheme, meta={"unit": "sentence"})
+        for doc_id, (_, words, row_tags) in zip(ids, rows)
+    ]
+    _print_repeated("dataset", [new for new, (old, _, _) in zip(ids, rows) if new != old])
+    _print_invalid("dataset", sum(doc.meta.get("invalid_tags", 0) for doc in result), scheme)
+    return result
+
+
+def from_datasets(
+    dataset,  # a `datasets.Dataset`, or a `DatasetDict`
+    *,
+    tokens: str = "tokens",  # the column of words
+    tags: str = "ner_tags",  # the column of tags: names, or numbers
+    names: Sequence[str] | None = None,  # names of the numbers, if the dataset lacks them
+) -> list[Document] | dict[str, list[Document]]:  # a dict by split for a `DatasetDict`
+    """Documents of a Hugging Face dataset: of `to_datasets`, or with words and tags."""
+    if isinstance(dataset, dict):
+        options = {"tokens": tokens, "tags": tags, "names": names}
+        return {split: from_datasets(part, **options) for split, part in dataset.items()}
+    columns = set(dataset.column_names or ())
+    if {tokens, tags} <= columns:
+        return _tagged_dataset(dataset, tokens, tags, names)
+    if not {"id", "text", "spans"} <= columns:
+        raise ValueError(
+            f"the dataset has the columns {sorted(columns)}; it needs id, text and spans, or words"
+            f" and tags (now {tokens!r} and {tags!r}; name them with tokens=... and tags=...)"
+        )
+    return [
+        dict_to_document({**row, "meta": json.loads(row.get("meta") or "{}")}) for row in dataset
+    ]
