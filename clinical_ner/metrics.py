@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['N2C2_TYPES', 'Scores', 'pair_documents', 'largest_matching', 'label_of', 'evaluate', 'n2c2_scores', 'semeval_scores',
-           'Ceiling', 'encoding_ceiling', 'seqeval_report', 'seqeval_scores', 'dictionary_baseline']
+           'Ceiling', 'encoding_ceiling', 'seqeval_report', 'seqeval_scores', 'dictionary_baseline', 'document_of',
+           'length_of', 'seen_in', 'frequency_in', 'bootstrap', 'compare_systems', 'published']
 
 # %% ../nbs/09_metrics.ipynb #65e69fd0
 import csv
@@ -16,10 +17,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from operator import attrgetter
+from statistics import NormalDist
 
 import numpy as np
 
-from .core import Document, Span
+from .core import Document, Span, span_text
 from .tags import doc_words, fit_spans, spans_to_tags, tags_to_spans
 
 # %% ../nbs/09_metrics.ipynb #0f6ed73f
@@ -324,21 +326,25 @@ def label_of(doc: Document, span: Span) -> str:
     return span.label
 
 
-def _row_counts(gold, pred, by: Callable) -> tuple[list[str], np.ndarray]:
-    """Row names, and for each row (2, 4): strict and lenient counts as `_prf` needs them."""
-    sides = _sides(pair_documents(gold, pred))[:2]
+def _group_spans(sides: tuple[_Side, _Side], by: Callable) -> tuple[list[str], list[np.ndarray]]:
+    """The names of the rows, and the row of each span of each side."""
     groups = [
         [by(side.docs[d], span) for d, span in zip(side.doc.tolist(), side.spans)] for side in sides
     ]
     names = sorted(set().union(*groups))
-    position = {name: i for i, name in enumerate(names)}
-    counts = np.zeros((len(names), 2, 4), int)
-    for group, hits, column in zip(groups, _match_corpus(*sides), (2, 0)):
-        rows = np.fromiter(map(position.__getitem__, group), int, len(group))
-        counts[:, :, column] = np.bincount(rows, minlength=len(names))[:, None]
+    number = {name: i for i, name in enumerate(names)}
+    rows = [np.fromiter(map(number.__getitem__, group), int, len(group)) for group in groups]
+    return names, rows
+
+
+def _tally(cells: Sequence[np.ndarray], hits: Sequence[np.ndarray], size: int) -> np.ndarray:
+    """Counts (size, 2, 4) by cell: strict and lenient, as `_prf` needs them."""
+    counts = np.zeros((size, 2, 4), int)
+    for own, hit, column in zip(cells, hits, (2, 0)):
+        counts[:, :, column] = np.bincount(own, minlength=size)[:, None]
         for mode in (0, 1):
-            counts[:, mode, column + 1] = np.bincount(rows[hits[:, mode]], minlength=len(names))
-    return names, counts
+            counts[:, mode, column + 1] = np.bincount(own[hit[:, mode]], minlength=size)
+    return counts
 
 
 def _check_names(names: Iterable[str], taken: Sequence[str]):
@@ -371,16 +377,18 @@ def evaluate(
     `support` counts gold spans, `predicted` found ones. Documents that do not belong together
     raise `ValueError` (see `pair_documents`).
     """
-    names, counts = _row_counts(gold, pred, by)
+    sides = _sides(pair_documents(gold, pred))[:2]
+    names, rows = _group_spans(sides, by)
+    counts = _tally(rows, _match_corpus(*sides), len(names))
     _check_names(names, ("micro", "macro"))
     figures, pooled = _prf(counts), counts.sum(axis=0)
-    rows = {
+    table = {
         name: _row(figures[i], counts[i, 0, 2], counts[i, 0, 0]) for i, name in enumerate(names)
     }
     totals = pooled[0, 2], pooled[0, 0]
-    rows["micro"] = _row(_prf(pooled), *totals)
-    rows["macro"] = _row(figures.sum(axis=0) / max(1, len(names)), *totals)
-    return Scores(rows)
+    table["micro"] = _row(_prf(pooled), *totals)
+    table["macro"] = _row(figures.sum(axis=0) / max(1, len(names)), *totals)
+    return Scores(table)
 
 # %% ../nbs/09_metrics.ipynb #46cb4749
 N2C2_TYPES = (
@@ -899,3 +907,285 @@ def dictionary_baseline(
     for surface in labels:
         longest[surface[0]] = max(longest[surface[0]], len(surface))
     return [replace(doc, spans=_look_up(doc, labels, longest)) for doc in docs]
+
+# %% ../nbs/09_metrics.ipynb #82fef42b
+def document_of(doc: Document, span: Span) -> str:
+    """The id of the document: `evaluate(gold, pred, by=document_of)` has a row for each."""
+    return doc.id
+
+
+def length_of(doc: Document, span: Span) -> str:
+    """The number of words of a mention, parted at spaces: "1 word" to "5 or more words"."""
+    words = len(span_text(doc, span).split())
+    return "1 word" if words < 2 else f"{words} words" if words < 5 else "5 or more words"
+
+
+def _surface(doc: Document, span: Span) -> str:
+    """The words of a mention in lower case, with single spaces."""
+    return " ".join(span_text(doc, span).lower().split())
+
+
+def seen_in(
+    train: Iterable[Document],  # the documents that the model was trained on
+    *,
+    concepts: bool = False,  # compare concept identifiers instead of words
+) -> Callable[[Document, Span], str]:  # for `by`
+    """Rows "seen", "seen as another type" and "unseen": whether training had the mention.
+
+    Words are compared without case. With `concepts` a span without an identifier, as a model
+    finds it, is in the row "no concept", so that only recall means something.
+    """
+    labels: dict[str, set[str]] = defaultdict(set)
+    for doc in train:
+        for span in doc.spans:
+            labels[span.concept if concepts else _surface(doc, span)].add(span.label)
+
+    def row(doc: Document, span: Span) -> str:
+        if concepts and not span.concept:
+            return "no concept"
+        known = labels.get(span.concept if concepts else _surface(doc, span), ())
+        return "seen" if span.label in known else "seen as another type" if known else "unseen"
+
+    return row
+
+
+def frequency_in(
+    train: Iterable[Document],  # the documents that the model was trained on
+) -> Callable[[Document, Span], str]:  # for `by`
+    """Rows by how often training had a mention of these words and this type."""
+    counts = Counter((_surface(doc, span), span.label) for doc in train for span in doc.spans)
+    names = ("0 times", "1 time", "2 to 5 times", "6 to 20 times", "over 20 times")
+
+    def row(doc: Document, span: Span) -> str:
+        count = counts[_surface(doc, span), span.label]
+        return names[sum(count > most for most in (0, 1, 5, 20))]
+
+    return row
+
+# %% ../nbs/09_metrics.ipynb #49ecbfd2
+_FIGURES = tuple(f"{m}_{n}" for m in ("strict", "lenient") for n in ("precision", "recall", "f1"))
+
+
+def _figure_columns(figures: Sequence[str]) -> list[int]:
+    """Positions of `figures` among the six; an unknown one raises `ValueError`."""
+    unknown = [name for name in figures if name not in _FIGURES]
+    if unknown:
+        raise ValueError(f"unknown figure {unknown[0]!r}; use some of {', '.join(_FIGURES)}")
+    return [_FIGURES.index(name) for name in figures]
+
+
+def _document_counts(gold, pred, by: Callable) -> tuple[list[str], np.ndarray]:
+    """Row names, and counts (documents, rows, 2, 4) as `_prf` needs them."""
+    pairs = pair_documents(gold, pred)
+    sides = _sides(pairs)[:2]
+    names, rows = _group_spans(sides, by)
+    cells = [side.doc * len(names) + row for side, row in zip(sides, rows)]
+    counts = _tally(cells, _match_corpus(*sides), len(pairs) * len(names))
+    return names, counts.reshape(len(pairs), len(names), 2, 4)
+
+
+def _averaged_figures(counts: np.ndarray) -> np.ndarray:
+    """The six figures (..., rows + 2, 6) of counts (..., rows, 2, 4); then micro and macro."""
+    figures = _prf(counts)
+    present = (counts[..., 0, 0] + counts[..., 0, 2] > 0)[..., None, None]
+    number = np.maximum(present.sum(axis=-3), 1)
+    macro = (figures * present).sum(axis=-3) / number
+    micro = _prf(counts.sum(axis=-3))
+    every = np.concatenate([figures, micro[..., None, :, :], macro[..., None, :, :]], axis=-3)
+    return every.reshape(*every.shape[:-2], 6)
+
+
+def _draw_weights(rng: np.random.Generator, documents: int, resamples: int) -> np.ndarray:
+    """How often each document is drawn (resamples, documents), drawing `documents` in each."""
+    drawn = rng.integers(0, documents, (resamples, documents))
+    drawn += documents * np.arange(resamples)[:, None]
+    weights = np.bincount(drawn.ravel(), minlength=resamples * documents)
+    return weights.reshape(resamples, documents).astype(float)
+
+
+def _in_chunks(total: int, width: int, cells: int = 4_000_000) -> Iterable[int]:
+    """Sizes that add up to `total`, so that a chunk of rows of `width` has at most `cells`."""
+    size = max(1, cells // max(1, width))
+    return (min(size, total - done) for done in range(0, total, size))
+
+
+def _resample(counts: np.ndarray, columns: list[int], resamples: int, seed: int) -> np.ndarray:
+    """Figures (resamples, rows + 2, columns) of bootstrap samples of the documents."""
+    rng = np.random.default_rng(seed)
+    flat = counts.reshape(len(counts), -1).astype(float)
+    chunks = []
+    for size in _in_chunks(resamples, max(len(counts), flat.shape[1])):
+        sums = _draw_weights(rng, len(counts), size) @ flat
+        chunks.append(_averaged_figures(sums.reshape(size, *counts.shape[1:]))[..., columns])
+    return np.concatenate(chunks)
+
+# %% ../nbs/09_metrics.ipynb #da9e1495
+def _bca_limits(
+    sampled: np.ndarray, score: float, left_out: np.ndarray, level: float
+) -> tuple[float, float]:
+    """The two percentiles, 0 to 1, between which the interval of one figure lies."""
+    normal = NormalDist()
+    below = (np.sum(sampled < score) + np.sum(sampled <= score)) / 2 / len(sampled)
+    bias = normal.inv_cdf(float(np.clip(below, 0.5 / len(sampled), 1 - 0.5 / len(sampled))))
+    apart = left_out.mean() - left_out
+    spread = np.sum(apart**2) ** 1.5
+    skew = float(np.sum(apart**3) / (6 * spread)) if spread > 0 else 0.0
+    limits = []
+    for share in ((1 - level) / 2, (1 + level) / 2):
+        moved = bias + normal.inv_cdf(share)
+        limits.append(normal.cdf(bias + moved / (1 - skew * moved)))
+    return limits[0], limits[1]
+
+
+def _intervals(sampled: np.ndarray, counts: np.ndarray, columns: list, level: float, method: str):
+    """Lower and upper limits (2, rows + 2, columns)."""
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    if method == "percentile":
+        return np.quantile(sampled, tails, axis=0)
+    total = counts.sum(axis=0)
+    scores = _averaged_figures(total)[..., columns]
+    left_out = _averaged_figures(total - counts)[..., columns]
+    limits = np.empty((2, *scores.shape))
+    for cell in np.ndindex(*scores.shape):
+        place = (slice(None), *cell)
+        share = _bca_limits(sampled[place], float(scores[cell]), left_out[place], level)
+        limits[place] = np.quantile(sampled[place], share)
+    return limits
+
+
+def _unit_note(gold: Sequence[Document]) -> str:
+    """What was resampled, in words."""
+    if any(doc.meta.get("unit") == "sentence" for doc in gold):
+        return (
+            f"{len(gold):,} sentences resampled: the corpus has no document marks, so the"
+            " uncertainty is underestimated where sentences of a document are alike"
+        )
+    return f"{len(gold):,} documents resampled"
+
+
+def bootstrap(
+    gold: Iterable[Document],
+    pred: Iterable[Document],  # the same documents in any order
+    *,
+    figures: Sequence[str] = ("strict_f1", "lenient_f1"),  # columns of `evaluate`
+    by: Callable[[Document, Span], str] = label_of,  # which row a span counts in
+    resamples: int = 10_000,
+    level: float = 0.95,  # share of the resamples inside the interval
+    method: str = "percentile",  # or "bca"
+    seed: int = 0,
+) -> Scores:  # for each figure its value, its lower and its upper limit
+    """Bootstrap intervals for every row of `evaluate`, resampled by document.
+
+    `documents` says in how many a row occurs. Sources: Efron (1979, 1987).
+    """
+    if method not in ("percentile", "bca") or not 0 < level < 1 or resamples < 1:
+        raise ValueError(
+            f"method {method!r}, level {level}, resamples {resamples}: use 'percentile' or 'bca',"
+            " a level between 0 and 1, and at least one resample"
+        )
+    gold, columns = list(gold), _figure_columns(figures)
+    names, counts = _document_counts(gold, pred, by)
+    _check_names(names, ("micro", "macro"))
+    values = _averaged_figures(counts.sum(axis=0))[:, columns]
+    limits = np.stack([values, values])
+    if gold:
+        sampled = _resample(counts, columns, resamples, seed)
+        limits = _intervals(sampled, counts, columns, level, method)
+    occurs = (counts[..., 0, 0] + counts[..., 0, 2] > 0).sum(axis=0)
+    rows = {}
+    for i, name in enumerate([*names, "micro", "macro"]):
+        rows[name] = {"documents": int(occurs[i]) if i < len(names) else len(gold)}
+        for k, figure in enumerate(figures):
+            cells = values[i, k], limits[0, i, k], limits[1, i, k]
+            rows[name] |= zip((figure, f"{figure}_low", f"{figure}_high"), map(float, cells))
+    return Scores(rows, f"{level:.0%} intervals, {method}, {resamples:,} times {_unit_note(gold)}")
+
+# %% ../nbs/09_metrics.ipynb #aea2ae0d
+def _swap(first: np.ndarray, second: np.ndarray, columns: list, resamples: int, seed: int):
+    """How many exchanges give a difference (rows + 2, columns) as large as the real one."""
+    rng = np.random.default_rng(seed)
+    shape = first.shape[1:]
+    gap = (second - first).reshape(len(first), -1).astype(float)
+    total_a, total_b = first.sum(axis=0), second.sum(axis=0)
+
+    def difference(moved):
+        figures = (_averaged_figures(total) for total in (total_b - moved, total_a + moved))
+        return np.abs(np.subtract(*figures)[..., columns])
+
+    real = difference(np.zeros(shape)) - 1e-12  # equal differences may differ in rounding
+    reached = np.zeros(real.shape, int)
+    for size in _in_chunks(resamples, max(gap.shape)):
+        swapped = rng.integers(0, 2, (size, len(gap)), dtype=np.int8).astype(float)
+        reached += (difference((swapped @ gap).reshape(size, *shape)) >= real).sum(axis=0)
+    return reached
+
+
+def compare_systems(
+    gold: Iterable[Document],
+    pred_a: Iterable[Document],  # what one system found in the same documents
+    pred_b: Iterable[Document],  # what the other one found
+    *,
+    figures: Sequence[str] = ("strict_f1", "lenient_f1"),  # columns of `evaluate`
+    by: Callable[[Document, Span], str] = label_of,  # which row a span counts in
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Scores:  # for each figure: of a, of b, b less a, and p
+    """Two systems side by side, with p values by approximate randomisation over documents.
+
+    p is (1 + exchanges with a difference as large) / (1 + exchanges). Source: Noreen (1989).
+    """
+    gold, columns = list(gold), _figure_columns(figures)
+    counted = [_document_counts(gold, pred, by) for pred in (pred_a, pred_b)]
+    names = sorted(set(counted[0][0]) | set(counted[1][0]))
+    _check_names(names, ("micro", "macro"))
+    both = np.zeros((2, len(gold), len(names), 2, 4), int)
+    for target, (own, counts) in zip(both, counted):
+        target[:, [names.index(name) for name in own]] = counts
+    values = _averaged_figures(both.sum(axis=1))[..., columns]
+    reached = (
+        _swap(*both, columns, resamples, seed) if gold else np.full(values.shape[1:], resamples)
+    )
+    cells = values[0], values[1], values[1] - values[0], (1 + reached) / (1 + resamples)
+    keys = [f"{figure}_{key}" for figure in figures for key in ("a", "b", "difference", "p")]
+    table = np.stack(cells, axis=-1).reshape(len(names) + 2, -1)
+    rows = {
+        name: dict(zip(keys, row)) for name, row in zip([*names, "micro", "macro"], table.tolist())
+    }
+    return Scores(rows, f"b less a; p by {resamples:,} exchanges, {_unit_note(gold)}")
+
+# %% ../nbs/09_metrics.ipynb #ccda0556
+_PUBLISHED = {
+    "n2c2_2018": (
+        ("best of 28 teams", 0.9418, "lenient", "Henry et al. 2020, PMC7489085"),
+        ("Narayanan et al. 2020", 0.9291, "lenient (official)", "Narayanan et al. 2020"),
+        ("RoBERTa-MIMIC", 0.8907, "strict", "Yang et al. 2020"),
+        ("GatorTronS in public notebooks", 0.8938, "seqeval", "450-word chunks, long ones cut"),
+    ),
+    "ncbi_disease": (
+        ("BINDER", 0.909, "strict", "Zhang et al. 2023"),
+        ("BioBERT", 0.897, "strict", "Lee et al. 2020"),
+        ("KeBioLM", 0.891, "strict", "Yuan et al. 2021"),
+        ("BioLinkBERT-large", 0.888, "strict", "Yasunaga et al. 2022"),
+        ("PubMedBERT", 0.878, "strict", "Gu et al. 2021"),
+        ("GatorTronS in public notebooks", 0.876, "seqeval", "precision .849, recall .905"),
+    ),
+    "medmentions": (
+        ("BERT, Fraser et al. 2019", 0.63, "strict", "ST21pv; arXiv 1910.01274"),
+        ("GatorTronS in public notebooks", 0.628, "seqeval", "ST21pv; documents cut at 512"),
+    ),
+}
+
+
+def published(
+    corpus: str,  # "n2c2_2018", "ncbi_disease" or "medmentions"
+) -> Scores:  # a row for each system: F1, how it was matched, and where it stands
+    """Published entity F1 of a corpus; compare only what was matched in the same way."""
+    if corpus not in _PUBLISHED:
+        raise ValueError(f"no published scores for {corpus!r}; there are {', '.join(_PUBLISHED)}")
+    rows = _PUBLISHED[corpus]
+    return Scores(
+        {
+            system: {"f1": f1, "matching": mode, "source": source}
+            for system, f1, mode, source in rows
+        }
+    )
