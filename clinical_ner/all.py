@@ -1,11 +1,12 @@
 """Every public name, for a session in a notebook: `from clinical_ner.all import *`."""
 
 from .core import *  # noqa: F403
+from .samples import *  # noqa: F403
 from .tags import *  # noqa: F403
+from .formats import *  # noqa: F403
+from .corpora import *  # noqa: F403
 from .windows import *  # noqa: F403
 from .encoders import *  # noqa: F403
 from .inference import *  # noqa: F403
 from .tagger import *  # noqa: F403
 from .metrics import *  # noqa: F403
-from .samples import *  # noqa: F403
-from .formats import *  # noqa: F403
