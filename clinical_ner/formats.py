@@ -11,6 +11,7 @@ __all__ = ['iter_brat', 'read_brat', 'write_brat', 'iter_pubtator', 'read_pubtat
 import ast
 import csv
 import gzip
+import io
 import json
 import os
 import re
@@ -1141,12 +1142,15 @@ def _load_bioc(path: Path):
     bioc = _import_bioc()
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such file; check the path")
+    data = path.read_bytes()
     try:
-        with open(path, "rb") as file:
-            return bioc.biocxml.load(file)
+        return bioc.biocxml.load(io.BytesIO(data))
     except SyntaxError as error:  # of XML, raised by lxml
         line = error.lineno or 1
         raise ValueError(f"{path}, line {line}: not well-formed XML; check the file") from None
+    except OSError:  # so lxml says that bytes do not fit the encoding
+        read_text(path)  # names the line, if the encoding is UTF-8
+        raise ValueError(f"{path}: bytes do not fit the encoding that the file names") from None
     except (TypeError, ValueError, KeyError):
         raise ValueError(
             f"{path}: XML, but not BioC: an id, an offset or a length is missing or no number;"
