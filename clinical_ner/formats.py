@@ -735,7 +735,7 @@ def _iter_conll_rows(
     tag_column: int,
 ) -> Iterator[tuple[int, list[str]]]:
     """Line number and columns: none for a blank line, one for a document mark."""
-    width = 0
+    width, known = 0, set()
     for number, line in _iter_lines(path):
         if line.startswith(_MARK) or not line.strip(" \t"):
             yield number, [line] if line.startswith(_MARK) else []
@@ -748,11 +748,13 @@ def _iter_conll_rows(
                 f"{path}, line {number}: {len(fields)} columns where {max(width, 2)} are expected,"
                 " or an empty word; check the separator (`sep`) and the line"
             )
-        if not -width <= tag_column < width or not _TAG.fullmatch(fields[tag_column]):
+        tag = fields[tag_column] if -width <= tag_column < width else ""
+        if tag not in known and not _TAG.fullmatch(tag):
             raise ValueError(
                 f"{path}, line {number}: column {tag_column} of {width} is no tag (O, or a letter"
                 " of BIESLU, a hyphen and a label); say which column is with `tag_column`"
             )
+        known.add(tag)
         yield number, fields
 
 
@@ -782,7 +784,7 @@ def _survey_conll(
         width, after = len(fields), int(fields[2]) if placed else 0
     if not marked and not width:
         raise ValueError(f"{path}, line 1: no words in the file; check that it is complete")
-    scheme = scheme or detect_scheme(sentences)
+    scheme = scheme or detect_scheme(tags for tags in sentences if any(tag != "O" for tag in tags))
     return _ConllLayout(marked, placed and width > 0, scheme, tag_column % max(width, 1))
 
 # %% ../nbs/03_formats.ipynb #b8fdcfac
