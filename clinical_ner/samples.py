@@ -54,7 +54,7 @@ c inh | COPD, asthma, COPD exacerbation, emphysema, reactive airway disease | bi
 c tab | asthma, allergic rhinitis, seasonal allergies, hives, urticaria | daily, bid | drowsiness, dry mouth, nightmares | Montelukast 4/5/10 mg; Loratadine 10 mg; Cetirizine 5/10 mg; Fexofenadine 60/180 mg; Singulair 10 mg; Zafirlukast 20 mg; Hydroxyzine HCl 10/25 mg
 c tab | osteoporosis, vitamin D deficiency, osteopenia, secondary hyperparathyroidism, hypocalcemia | daily, weekly | esophagitis, hypercalcemia, jaw osteonecrosis, constipation | Calcium Carbonate 500/600 mg; Alendronate 35/70 mg; Vitamin D 400/1000 unit; Cholecalciferol 400/800 unit; Risedronate 35 mg; Calcium 500/600 mg; Fosamax 70 mg; Ibandronate 150 mg; Cinacalcet 30/60 mg; Calcitriol 0.25/0.5 mcg; Ergocalciferol 50,000 unit
 c tab | iron deficiency anemia, anemia, iron deficiency, anemia of chronic disease | daily, bid, tid | constipation, dark stools, nausea | Ferrous Sulfate 325 mg; Iron 325 mg; Folic Acid 1 mg; Cyanocobalamin 50/100/1000 mcg; Ferrous Gluconate 300/325 mg; Folate 1 mg; Vitamin B12 500/1000 mcg
-c tab | nutritional support, malnutrition, alcohol dependence, wound healing, alcohol abuse | daily | nausea, flushing | Multivitamin 18 mg; Thiamine HCl 50/100 mg; Ascorbic Acid 500 mg; Zinc Sulfate 220 mg; Pyridoxine 50 mg; Vitamin C 250/500 mg; Vitamin E 400 unit; Thiamine 100 mg
+c tab | nutritional support, malnutrition, alcohol dependence, wound healing, alcohol abuse | daily | nausea, flushing | Niacin 500/1000 mg; Thiamine HCl 50/100 mg; Ascorbic Acid 500 mg; Zinc Sulfate 220 mg; Pyridoxine 50 mg; Vitamin C 250/500 mg; Vitamin E 400 unit; Thiamine 100 mg
 c tab | gout, gout flare, hyperuricemia, kidney stones | daily, bid | rash, diarrhea, neutropenia, DRESS syndrome | Allopurinol 100/300 mg; Colchicine 0.6 mg; Febuxostat 40/80 mg; Probenecid 500 mg; Zyloprim 300 mg
 c tab | rheumatoid arthritis, lupus, psoriasis, Crohn's disease, ulcerative colitis, sarcoidosis | daily, bid, weekly | pancytopenia, neutropenia, mucositis, elevated LFTs, retinal toxicity, pneumonitis | Methotrexate 2.5/7.5/10 mg; Hydroxychloroquine 200 mg; Azathioprine 50/75 mg; Sulfasalazine 500 mg; Leflunomide 10/20 mg; Mesalamine 400/800 mg; Plaquenil 200 mg; Mercaptopurine 50 mg; Imuran 50 mg
 c cap | renal transplant, liver transplant, immunosuppression, graft versus host disease, rejection prophylaxis | bid | tremor, nephrotoxicity, leukopenia, hyperkalemia, diarrhea, posterior reversible encephalopathy | Tacrolimus 0.5/1/5 mg; Mycophenolate Mofetil 250/500 mg; Cyclosporine 25/50/100 mg; Prograf 1 mg; CellCept 500 mg; Sirolimus 1/2 mg; Neoral 25/100 mg
@@ -166,11 +166,11 @@ Started {D} {S} {R} {Q} on [**{date}**], last day [**{date}**].
 {He} was continued on {D} {S} {Q}.
 {D} was held on admission and restarted on [**{date}**].
 {His} home {D} was continued without changes.
-{D} was changed from {R} to oral therapy on hospital day {n}.
+{D} was given {R} until hospital day {n}.
 {He} was restarted on home {D} prior to discharge.
-{D} {F} was given {Q} while {he} was NPO.
+{D} {F} was given {Q} throughout the stay.
 {He} takes {D} {S} {R} {Q} at home and {d} was measured at {lab1}.
-We continued {D} at {S} {Q}; {lab1} units were seen on the repeat level.
+We continued {D} at {S} {Q}; the level on [**{date}**] was {lab1}.
 [ade]
 * {He} developed {A} after {D}, which was stopped.
 * {D} was discontinued due to {A}.
@@ -197,18 +197,18 @@ Family reported {a} for {t} before admission.
 Fingerstick glucose was {n3} mg/dL and was rechecked after {n} hours.
 A total of {n3} mL of straw colored fluid was drained without complications.
 Creatinine was {lab1} on admission and {lab1} on [**{date}**].
-Hematocrit showed a drop of {n} points but remained stable for the next {t}.
+Hematocrit showed a drop of {n} points but remained stable for the next {h}.
 {He} was tolerating PO intake at the time of transfer.
-{He} was kept NPO for {t} and then advanced to a regular diet.
+{He} was kept NPO for {h} and then advanced to a regular diet.
 IV access was obtained and a central line was placed on [**{date}**].
 Weights were followed daily and telemetry was reviewed BID.
 Wound care was done twice a day with dry dressings.
 CXR showed a patchy opacity at the left base without effusion.
 CT of the head was negative for an acute process.
 EKG showed sinus rhythm at {n2} with no ischemic changes.
-TTE showed an EF of {n2}% with mild mitral regurgitation.
+TTE showed an EF of 5{n1}% with mild mitral regurgitation.
 Physical therapy saw the patient and recommended rehab.
-Blood cultures from [**{date}**] were negative at {t}.
+Blood cultures from [**{date}**] were negative at {h}.
 Urinalysis was bland and urine culture grew mixed flora.
 {He} was seen by the [**Hospital1 {n}**] consult service, who agreed with the plan.
 {He} was s/p procedure on [**{date}**] and did well, with the drain pulled on POD #{n}.
@@ -257,11 +257,11 @@ Please weigh yourself daily and call your doctor if your weight goes up more tha
 Call your doctor or return to the ED for {c}, {a}, fever over 101 or any other concerns.
 Take {X} of {D} if you have {E}.
 Do not drive while you take {D}.
-Keep the dressing dry for {t} and change it twice a day.
+Keep the dressing dry for {h} and change it twice a day.
 Your {D} was changed to {S} {Q}.
 Please have your {d} checked at your next visit.
 [follow]
-Please follow up with Dr. [**Last Name (STitle) {n3}**] in {t}. Phone: [**Telephone/Fax (1) {n3}**]
+Please follow up with Dr. [**Last Name (STitle) {n3}**] in {h}. Phone: [**Telephone/Fax (1) {n3}**]
 Provider: [**First Name8 (NamePattern2) **] [**Last Name (NamePattern1) {n3}**], MD Phone:[**Telephone/Fax (1) {n3}**] Date/Time:[**{date}**] {n}:30
 PCP appointment on [**{date}**] at {n}:00 for a check of {d} and weight.
 Department: [**Hospital1 {n}**] CLINIC, [**{date}**], Building: [**Location (un) {n3}**]
@@ -295,17 +295,18 @@ SKIN: no rash, patch of dry skin over the left shin
 
 # %% ../nbs/01_samples.ipynb #93862318
 _PLAIN_TABLE = """
+h | 3 days, 7 days, 48 hours, 10 days, 5 days, 24 hours, two weeks, 14 days, 2 weeks, one week
 t | 3 days, 7 days, 2 weeks, one week, 48 hours, 10 days, several months, 5 days, 24 hours, two weeks, 14 days, the past month, 6 weeks, 4 years
 c | shortness of breath, chest pain, fever, abdominal pain, cough, nausea, weakness, confusion, headache, lightheadedness, leg swelling, back pain, SOB, diarrhea, dysuria, altered mental status, melena, palpitations, vomiting, fatigue
 d | vancomycin, digoxin, iron, potassium, magnesium, phenytoin, calcium, tacrolimus, lithium, folate, vitamin B12, glucose, insulin, theophylline, vitamin D, valproic acid
 allergy | Penicillins, Sulfa (Sulfonamide Antibiotics), Codeine, Aspirin, Lisinopril, Iodine; Iodine Containing, Vancomycin, Morphine, Percocet, Ciprofloxacin, Shellfish Derived, Latex, Heparin Agents, Penicillins (rash), Levofloxacin (hives), Ibuprofen, Erythromycin Base
-service | MEDICINE, CARDIOTHORACIC, SURGERY, NEUROLOGY, ORTHOPAEDICS, [**Hospital Unit Name 153**], CARDIOLOGY, PSYCHIATRY, OMED, UROLOGY
+service | MEDICINE, CARDIOTHORACIC, SURGERY, NEUROLOGY, ORTHOPAEDICS, [**Hospital Unit Name 711**], CARDIOLOGY, PSYCHIATRY, OMED, UROLOGY
 procedure | None, none, Colonoscopy, Cardiac catheterization, PICC line placement, Bronchoscopy, Right hip hemiarthroplasty, Paracentesis, EGD, Hemodialysis, Laparoscopic cholecystectomy
-social | Lives with wife., Lives alone in [**Location (un) 86**]., Quit tobacco 10 years ago., Denies EtOH or illicits., Retired teacher., 30 pack-year history., Drinks 2 beers daily., Lives in a nursing home., Has 3 children.
+social | Lives with wife., Lives alone in [**Location (un) 4907**]., Quit tobacco 10 years ago., Denies EtOH or illicits., Retired teacher., 30 pack-year history., Drinks 2 beers daily., Lives in a nursing home., Has 3 children.
 family | Mother with breast cancer, Father with CAD, No family history of early MI, Non-contributory, Brother with diabetes, Mother with hypertension and stroke, Father died of lung cancer at 72
 place | Home With Service, Home, Extended Care, Home with VNA, Rehab
-facility | [**Hospital3 105**] - [**Location (un) 86**], [**Hospital1 **] Homecare, none
-state | Mental Status: Clear and coherent., Level of Consciousness: Alert and interactive., Activity Status: Ambulatory - Independent., Stable., Good., Activity Status: Out of Bed with assistance to chair or wheelchair., Afebrile and tolerating PO.
+facility | [**Hospital3 2960**] - [**Location (un) 4907**], [**Hospital1 **] Homecare, none
+state | Clear and oriented., Alert and interactive., Walking without help., Stable., Good., Walking with a walker., Afebrile and tolerating PO., Needs help out of bed.
 dispense | Tablet(s), Capsule(s), tablets, bottle
 """
 _ANALYTES = """
@@ -551,7 +552,7 @@ def _header(patient: dict, visit: int, pick: _Pick) -> str:
     gap = pick([" ", "  ", "   "])
     allergies = [pick(plain["allergy"]) for _ in range(pick([0, 0, 1, 1, 2, 3]))]
     known = " / ".join(dict.fromkeys(allergies)) or pick(
-        ["No Known Allergies / Adverse Drug Reactions", "Patient recorded as having No Known Drug"]
+        ["NKDA", "None known", "no drug allergies"]
     )
     return (
         f"Admission Date:{gap}[**{year}-{month}-{day}**]       "
@@ -602,12 +603,12 @@ def _medications(drugs: list[_Context], section: list[_Template], pick: _Pick) -
 
 def _paragraph(drugs: list[_Context], sections: dict[str, list[_Template]], pick: _Pick) -> str:
     """One problem of the hospital course: treated with a drug, or left alone."""
-    drug = [pick(drugs)]
+    drug = pick(drugs)
     plan = pick(["tp", "tdp", "ttap", "tap", "op", "opp", "pp", "ppp", "pdp", "ptp", "app", "taup"])
     names = {"t": "treat", "d": "drug", "a": "ade", "o": "open", "p": "plain", "u": "drug"}
-    texts = [_fill(pick(sections[names[step]]), drug[0], pick) for step in plan]
+    texts = [_fill(pick(sections[names[step]]), drug, pick) for step in plan]
     if plan[0] == "t":
-        texts.insert(0, pick(["# %s: ", "# %s - ", "%s: ", "# %s:"]) % pick(drug[0]["^E"]))
+        texts.insert(0, pick(["# %s: ", "# %s - ", "%s: ", "# %s:"]) % pick(drug["^E"]))
     return pick([" ", " ", "  "]).join(texts)
 
 # %% ../nbs/01_samples.ipynb #b5859ff5
