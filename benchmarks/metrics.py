@@ -35,7 +35,8 @@ MODES = {"strict": "strict", "exact": "exact", "partial": "partial", "type": "en
 def read_tags(path: Path) -> list[list[str]]:
     """The tags of each sentence of a CoNLL file, the last column of its lines."""
     blocks = path.read_text(encoding="utf-8").strip("\n").split("\n\n")
-    return [[line.split()[-1] for line in block.split("\n")] for block in blocks]
+    rows = [block.split("\n") for block in blocks if not block.startswith("-DOCSTART-")]
+    return [[line.split("\t")[-1] for line in row] for row in rows]
 
 
 def spoil(tags: list[str], types: list[str], rng: random.Random) -> list[str]:

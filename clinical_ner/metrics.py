@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['N2C2_TYPES', 'Scores', 'pair_documents', 'largest_matching', 'label_of', 'evaluate', 'n2c2_scores', 'semeval_scores',
            'Ceiling', 'encoding_ceiling', 'seqeval_report', 'seqeval_scores', 'dictionary_baseline', 'document_of',
-           'length_of', 'seen_in', 'frequency_in', 'bootstrap', 'compare_systems', 'published']
+           'length_of', 'seen_in', 'frequency_in', 'bootstrap', 'compare_systems', 'calibration', 'fit_temperature',
+           'apply_temperature', 'score_thresholds', 'best_threshold', 'keep_confident', 'published']
 
 # %% ../nbs/09_metrics.ipynb #65e69fd0
 import csv
@@ -67,6 +68,7 @@ class Scores:
         grid = self._grid()
         split = [(name.split(" ", 1) if " " in name else ["", name]) for name in grid[0]]
         grid = [[top for top, _ in split], [name for _, name in split], *grid[1:]]
+        grid = grid if any(grid[0]) else grid[1:]
         widths = [max(map(len, column)) for column in zip(*grid)]
         lines = ["  ".join(cell.rjust(w) for cell, w in zip(row, widths)) for row in grid]
         return "\n".join([*(line.rstrip() for line in lines), *self.caption.splitlines()])
@@ -290,17 +292,23 @@ def _match_in_turn(g: np.ndarray, p: np.ndarray) -> np.ndarray:
     return taken
 
 
+def _equal_pairs(gold: _Side, pred: _Side, g: np.ndarray, p: np.ndarray) -> tuple:
+    """Those of the pairs (g, p) of one type that cover the same characters."""
+    equal = (gold.start[g] == pred.start[p]) & (gold.end[g] == pred.end[p])
+    for i in np.flatnonzero(equal).tolist():
+        equal[i] = gold.spans[g[i]].fragments == pred.spans[p[i]].fragments
+    return g[equal], p[equal]
+
+
 def _match_corpus(gold: _Side, pred: _Side) -> tuple[np.ndarray, np.ndarray]:
     """Two (N, 2) arrays: which gold, and which found, spans match strictly and leniently.
 
     Strict matches are taken in turn: among equal spans any choice is as good as any other.
     """
     g, p = _true_overlaps(gold, pred)
-    equal = (gold.start[g] == pred.start[p]) & (gold.end[g] == pred.end[p])
-    for i in np.flatnonzero(equal).tolist():
-        equal[i] = gold.spans[g[i]].fragments == pred.spans[p[i]].fragments
-    strict = _match_in_turn(g[equal], p[equal])
-    matched = (g[equal][strict], p[equal][strict]), _match_most(g, p)
+    equal = _equal_pairs(gold, pred, g, p)
+    strict = _match_in_turn(*equal)
+    matched = [side[strict] for side in equal], _match_most(g, p)
     hits = np.zeros((len(gold.spans), 2), bool), np.zeros((len(pred.spans), 2), bool)
     for mode, pairs in enumerate(matched):
         for side, positions in zip(hits, pairs):
@@ -617,8 +625,10 @@ def _flatten_tags(sequences: Sequence[Sequence[str]], known: dict[str, int]) -> 
 def _flatten_ids(sequences: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
     """Label ids of all sequences (lists, arrays, or one padded array), and the lengths."""
     lengths = np.fromiter(map(len, sequences), int, len(sequences))
-    flat = np.concatenate([np.asarray(row, np.int32) for row in sequences] or [np.zeros(0, int)])
-    return flat.astype(np.int32, copy=False), lengths
+    flat = np.concatenate([*sequences, np.zeros(0, np.int32)])
+    if flat.dtype.kind not in "iuf":  # an empty list makes it "f"
+        raise ValueError("with `labels`, sequences must hold whole numbers, not tags")
+    return flat.astype(np.int32), lengths
 
 
 def _separate(flat: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -1152,6 +1162,158 @@ def compare_systems(
         name: dict(zip(keys, row)) for name, row in zip([*names, "micro", "macro"], table.tolist())
     }
     return Scores(rows, f"b less a; p by {resamples:,} exchanges, {_unit_note(gold)}")
+
+# %% ../nbs/09_metrics.ipynb #3484aa5c
+def _graded(gold, pred, mode: str) -> tuple[np.ndarray, np.ndarray, int]:
+    """Scores of the predicted spans from high to low, which are right, and how many are gold.
+
+    Whatever number of them is taken from the top, as many of those count as right as there can
+    be one-to-one matches: spans are matched from the highest score down, and stay matched.
+    """
+    if mode not in ("strict", "lenient"):
+        raise ValueError(f"unknown mode {mode!r}; use 'strict' or 'lenient'")
+    sides = _sides(pair_documents(gold, pred))[:2]
+    g, p = _true_overlaps(*sides)
+    if mode == "strict":
+        g, p = _equal_pairs(*sides, g, p)
+    scores = np.array([span.score for span in sides[1].spans], float)
+    order = np.argsort(-scores[p], kind="stable")
+    right = np.zeros(len(scores), bool)
+    right[_match_most(p[order], g[order])[0]] = True
+    down = np.argsort(-scores, kind="stable")
+    return scores[down], right[down], len(sides[0].spans)
+
+
+def calibration(
+    gold: Iterable[Document],
+    pred: Iterable[Document],  # the same documents; their spans have scores
+    *,
+    bins: int = 10,  # of equal width
+    mode: str = "strict",  # what is right: "strict" or "lenient", as in `evaluate`
+) -> Scores:  # a row for each bin that has spans, and "all", whose gap is the calibration error
+    """Mean score and share of right spans by score; the gap between them. Guo et al. (2017)."""
+    scores, right, _ = _graded(gold, pred, mode)
+    bin_of = np.minimum((scores * bins).astype(int), bins - 1)
+    rows, error = {}, 0.0
+    for b in np.unique(bin_of).tolist():
+        here = bin_of == b
+        row = _calibration_row(scores[here], right[here])
+        rows[f"{b / bins:.2f} to {(b + 1) / bins:.2f}"] = row
+        error += row["gap"] * row["predicted"] / len(scores)
+    return Scores(rows | {"all": _calibration_row(scores, right) | {"gap": error}})
+
+
+def _calibration_row(scores: np.ndarray, right: np.ndarray) -> dict:
+    """One row of `calibration`."""
+    number = max(1, len(scores))
+    mean, precision = float(scores.sum() / number), float(right.sum() / number)
+    gap = abs(mean - precision)
+    return {"predicted": len(scores), "score": mean, "precision": precision, "gap": gap}
+
+# %% ../nbs/09_metrics.ipynb #c50292ba
+def _log_odds(scores: np.ndarray) -> np.ndarray:
+    """Scores as log-odds, those of 0 and 1 as those of one in a million."""
+    inside = np.clip(scores, 1e-6, 1 - 1e-6)
+    return np.log(inside / (1 - inside))
+
+
+def fit_temperature(
+    gold: Iterable[Document],  # validation documents
+    pred: Iterable[Document],  # the same documents; their spans have scores
+    *,
+    mode: str = "strict",  # what is right: "strict" or "lenient", as in `evaluate`
+) -> float:  # 0.05 to 20; over 1 if the scores are too sure
+    """The temperature under which what was right and wrong is most likely (Guo et al., 2017)."""
+    scores, right, _ = _graded(gold, pred, mode)
+    if not len(scores):
+        raise ValueError("no predicted spans to fit a temperature to; predict first")
+    odds = _log_odds(scores)
+    low, high = 1 / 20, 20.0  # of 1 / temperature; the slope rises from one to the other
+    for _ in range(60):
+        middle = (low + high) / 2
+        slope = np.sum((1 / (1 + np.exp(-middle * odds)) - right) * odds)
+        low, high = (middle, high) if slope < 0 else (low, middle)
+    return 2 / (low + high)
+
+
+def apply_temperature(
+    docs: Iterable[Document],
+    temperature: float,  # from `fit_temperature`
+) -> list[Document]:
+    """Copies of `docs` whose scores have their log-odds divided by `temperature`."""
+    if not temperature > 0:
+        raise ValueError(f"temperature {temperature} must be above 0")
+    result = []
+    for doc in docs:
+        odds = _log_odds(np.array([span.score for span in doc.spans], float)) / temperature
+        scores = (1 / (1 + np.exp(-odds))).tolist()
+        spans = [replace(span, score=score) for span, score in zip(doc.spans, scores)]
+        result.append(replace(doc, spans=spans))
+    return result
+
+# %% ../nbs/09_metrics.ipynb #100ccd86
+def _curve(scores: np.ndarray, right: np.ndarray, support: int, kept: np.ndarray) -> np.ndarray:
+    """Precision, recall and F1 (K, 3) of the `kept` (K,) highest scores."""
+    hits = np.append(0, np.cumsum(right))[kept]
+    return _prf(np.stack([kept, hits, np.full(len(kept), support), hits], axis=-1))
+
+
+def score_thresholds(
+    gold: Iterable[Document],
+    pred: Iterable[Document],  # the same documents; their spans have scores
+    *,
+    thresholds: Sequence[float] = tuple(i / 10 for i in range(10)),  # 0 to 1
+    mode: str = "strict",  # what is right: "strict" or "lenient", as in `evaluate`
+) -> Scores:  # a row for each threshold
+    """Precision, recall and F1 of the spans with at least a certain score."""
+    scores, right, support = _graded(gold, pred, mode)
+    kept = np.searchsorted(-scores, -np.asarray(thresholds, float), "right")
+    rows = {}
+    for threshold, number, figures in zip(thresholds, kept, _curve(scores, right, support, kept)):
+        row = dict(zip(("precision", "recall", "f1"), figures.tolist()))
+        rows[f"{threshold:g}"] = row | {"support": support, "predicted": int(number)}
+    return Scores(rows)
+
+
+def best_threshold(
+    gold: Iterable[Document],  # validation documents
+    pred: Iterable[Document],  # the same documents; their spans have scores
+    *,
+    precision: float | None = None,  # wanted at least; None: the highest F1 is wanted
+    mode: str = "strict",  # what is right: "strict" or "lenient", as in `evaluate`
+) -> float:  # the score that a span must have
+    """The threshold of the highest F1, or of the highest recall at a wanted precision.
+
+    A precision that no threshold reaches raises `ValueError` with the highest one there is.
+    """
+    scores, right, support = _graded(gold, pred, mode)
+    if not len(scores):
+        raise ValueError("no predicted spans to find a threshold for; predict first")
+    kept = np.append(np.flatnonzero(np.diff(scores)) + 1, len(scores))  # ties stay together
+    figures = _curve(scores, right, support, kept)
+    if precision is None:
+        return float(scores[kept[np.argmax(figures[:, 2])] - 1])
+    enough = np.flatnonzero(figures[:, 0] >= precision)
+    if not len(enough):
+        raise ValueError(
+            f"no threshold reaches a precision of {precision}; the highest is"
+            f" {figures[:, 0].max():.4f}"
+        )
+    return float(scores[kept[enough[-1]] - 1])
+
+
+def keep_confident(
+    docs: Iterable[Document],
+    threshold: float,  # from `best_threshold`
+) -> list[Document]:
+    """Copies of `docs` with the spans of at least that score; prints how many were dropped."""
+    docs = list(docs)
+    kept = [
+        replace(doc, spans=[span for span in doc.spans if span.score >= threshold]) for doc in docs
+    ]
+    before, after = (sum(len(doc.spans) for doc in part) for part in (docs, kept))
+    print(f"keep_confident: dropped {before - after:,} of {before:,} spans below {threshold:g}")
+    return kept
 
 # %% ../nbs/09_metrics.ipynb #ccda0556
 _PUBLISHED = {

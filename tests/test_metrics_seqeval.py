@@ -189,6 +189,7 @@ def test_strict_without_a_scheme_follows_the_report_not_f1_score():
         ([["O"]], [["O"]], {"scheme": "BIO"}, "use one of IOB1, IOB2"),
         ([["O"]], [["O"]], {"mode": "strict"}, "give scheme="),
         ([["E-A"]], [["O"]], {"mode": "strict", "scheme": "IOB2"}, "y_true has 1 tags that do not"),
+        ([["O"]], [["O"]], {"labels": ["O"]}, "must hold whole numbers, not tags"),
         ([[0]], [[7]], {"labels": ["O"]}, "y_pred holds ids outside 0 to 0"),
     ],
 )
