@@ -10,6 +10,7 @@ __all__ = ['read_documents', 'read_corpus', 'cut_windows', 'clinical_ner_prepare
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
@@ -104,6 +105,19 @@ def read_corpus(
         return {"train": read_documents(path)}
     return {part: read_documents(found[part]) for part in _SPLITS if part in found}
 
+
+def _named_corpus(name: str, path: Path, **options) -> dict[str, list[Document]]:
+    """A corpus by name, with `options` for its splits, or what `read_corpus` finds ("files")."""
+    from clinical_ner import corpora
+
+    if name == "files":
+        return read_corpus(path)
+    if name not in ("medmentions", "ncbi_disease", "n2c2_2018"):
+        raise ValueError(
+            f"--corpus {name}: use files, medmentions, ncbi_disease or n2c2_2018, or leave it out"
+        )
+    return getattr(corpora, name)(path, **options)
+
 # %% ../nbs/18_cli.ipynb #1b21ae3a
 def _choose_cut(
     ends: np.ndarray,  # word pieces up to each word, 0 first
@@ -174,25 +188,30 @@ def _split_off(
                 f"{len(docs)} documents are too few for a {part} part of"
                 f" {shares.get(part, 'the rest')}; give it as a folder or file of its own"
             )
-    print(f"split by {by or 'document'}, seed {seed}: {[len(some) for some in parts]} documents")
-    return corpus | dict(zip(("train", *shares), parts))
+    split = dict(zip(("train", *shares), parts))
+    sizes = ", ".join(f"{_FILE_NAMES[part]} {len(some):,}" for part, some in split.items())
+    print(f"documents, split by {by or 'document'} with seed {seed}: {sizes}")
+    return corpus | split
 
 
 def _report_leaks(corpus: dict[str, list[Document]]) -> int:
     """Print how many pairs of documents are (nearly) the same text in two parts."""
     leaks = check_leaks(corpus)
     if leaks:
-        print(f"warning: {len(leaks):,} pairs of (nearly) equal texts in different parts, such as")
-        print(f"  {leaks[0]}")
+        print(
+            f"warning: {len(leaks):,} pairs of (nearly) equal texts in different parts, such as"
+            f" {leaks[0].id_a} ({leaks[0].part_a}) and {leaks[0].id_b} ({leaks[0].part_b})"
+        )
     return len(leaks)
 
 
 def _write_words(
     docs: Iterable[Document], path: Path, tokenizer, max_length: int, sep: str
-) -> dict[str, int]:  # documents, windows, words and mentions written
+) -> dict:  # how many documents, windows, words and mentions; losses by reason
     """Write documents as windows of words with offsets and tags, and read them back to be sure."""
-    cut = []
+    cut, losses = [], Counter()
     for doc in docs:
+        losses += fit_spans(doc)[1]
         places = cut_windows(doc, tokenizer, max_length)
         words = [list(word) for word in doc_words(doc)]
         cut.append(replace(doc, meta={"words": words, "sentences": [list(p) for p in places]}))
@@ -208,6 +227,7 @@ def _write_words(
         "windows": sum(len(doc.meta["sentences"]) for doc in cut),
         "words": sum(len(doc.meta["words"]) for doc in cut),
         "mentions": sum(len(spans) for _, _, spans in kept),
+        "losses": dict(losses),
     }
 
 
@@ -220,6 +240,7 @@ def clinical_ner_prepare(
     dev_split: float = 0.1,  # share of the documents for dev, if the input has none
     test_split: float = 0.0,  # share of the documents for test, if the input has none
     seed: int = 0,  # of the split
+    corpus: str = "files",  # how to read it: files, medmentions, ncbi_disease or n2c2_2018
     ext: str = "tsv",  # ending of the files
     sep: str = "tab",  # between columns: tab or space
     task: str = "ner",  # named entity recognition, the only one there is
@@ -236,41 +257,44 @@ def clinical_ner_prepare(
     if not target_dir or not tokenizer:
         raise ValueError("--target_dir and --tokenizer are needed")
     source, target = _existing(input_dir, "--input_dir"), Path(target_dir)
-    corpus = _split_off(read_corpus(source), dev_split, test_split, seed)
     from clinical_ner.encoders import load_tokenizer
 
-    pieces = load_tokenizer(tokenizer, cache_dir=cache_dir)
+    pieces = load_tokenizer(tokenizer, max_length=max_seq_len, cache_dir=cache_dir)
+    options = {"dev_split": dev_split, "seed": seed}
+    options |= {"test_split": test_split} if corpus == "n2c2_2018" else {}
+    parts = _named_corpus(corpus, source, **options)
+    parts = _split_off(parts, dev_split, test_split, seed)
     report = {"seed": seed, "tokenizer": tokenizer, "max_seq_len": max_seq_len}
-    report |= {"similar_texts_in_two_parts": _report_leaks(corpus), "parts": {}}
-    for part, docs in corpus.items():
+    report |= {"similar_texts_in_two_parts": _report_leaks(parts), "parts": {}}
+    for part, docs in parts.items():
         path = target / f"{_FILE_NAMES[part]}.{ext.lstrip('.')}"
         counts = _write_words(docs, path, pieces, max_seq_len, _SEPARATORS[sep])
-        print(f"{path}: " + ", ".join(f"{n:,} {what}" for what, n in counts.items()))
+        sizes = ", ".join(f"{n:,} {what}" for what, n in counts.items() if what != "losses")
+        print(f"{path}: {sizes}")
         report["parts"][path.name] = counts | {"ids": [doc.id for doc in docs]}
     with open_atomic(target / "prepared.json") as file:
         json.dump(report, file, indent=1)
 
 # %% ../nbs/18_cli.ipynb #65dc12fa
-def _named_corpus(name: str, path: Path, seed: int, semantic_types_file: str | None) -> dict:
-    """A corpus by name; the semantic types of MedMentions get the names of a SemGroups file."""
-    from clinical_ner import corpora
+def _name_types(corpus: dict[str, list[Document]], path: str) -> dict[str, list[Document]]:
+    """`corpus` with the names of a SemGroups file for UMLS semantic types such as T047."""
+    from clinical_ner.corpora import semantic_types
 
-    if name == "files":
-        corpus = read_corpus(path)
-    elif name in ("medmentions", "ncbi_disease", "n2c2_2018"):
-        corpus = getattr(corpora, name)(path, seed=seed)
-    else:
-        raise ValueError(
-            f"--corpus {name}: use files, medmentions, ncbi_disease or n2c2_2018, or leave it out"
-        )
-    if not semantic_types_file:
-        return corpus
-    types = corpora.semantic_types(_existing(semantic_types_file, "--path_umls_semtype"))
+    types = semantic_types(_existing(path, "--path_umls_semtype"))
     names = {code: "_".join(name.split()) for code, (name, _) in types.items()}
     return {part: relabel(docs, names) for part, docs in corpus.items()}
 
 
-def _score_test(tagger, corpus: dict[str, list[Document]], folder: Path):
+def _lost_in_test(data_dir: Path) -> int:
+    """How many mentions `prepare` could not write into the test part of prepared files."""
+    report = data_dir / "prepared.json"
+    parts = json.loads(report.read_text())["parts"] if report.exists() else {}
+    return sum(
+        sum(row["losses"].values()) for name, row in parts.items() if name.startswith("test.")
+    )
+
+
+def _score_test(tagger, corpus: dict[str, list[Document]], folder: Path, lost: int):
     """Print and save the scores of the test part, beside those of the dictionary baseline."""
     from clinical_ner.metrics import dictionary_baseline, evaluate
     from clinical_ner.tagger import predict
@@ -280,6 +304,10 @@ def _score_test(tagger, corpus: dict[str, list[Document]], folder: Path):
     floor = evaluate(test, dictionary_baseline(corpus["train"], test))
     print(f"test, {len(test):,} documents\n{scores}")
     print(f"dictionary baseline: strict F1 {floor['micro', 'strict_f1']:.4f}")
+    if lost:
+        print(
+            f"the gold of this test part lacks or changes {lost:,} mentions that tags cannot hold"
+        )
     report = {"test": scores.to_dict(), "dictionary_baseline": floor.to_dict()}
     with open_atomic(folder / "test_scores.json") as file:
         json.dump(report, file, indent=1)
@@ -314,7 +342,8 @@ def clinical_ner_train(
         raise ValueError("--new_model_dir and --model_name (or --resume_from_model) are needed")
     if resume_from_model:
         _existing(resume_from_model, "--resume_from_model")
-    docs = _named_corpus(corpus, path, seed, path_umls_semtype)
+    docs = _named_corpus(corpus, path, seed=seed)
+    docs = _name_types(docs, path_umls_semtype) if path_umls_semtype else docs
     from clinical_ner.train import fine_tune
 
     tagger, _ = fine_tune(
@@ -334,7 +363,7 @@ def clinical_ner_train(
         resume=resume,
     )
     if docs.get("test"):
-        _score_test(tagger, docs, Path(new_model_dir))
+        _score_test(tagger, docs, Path(new_model_dir), _lost_in_test(path))
 
 # %% ../nbs/18_cli.ipynb #e0edb566
 def _annotated(tagger, docs: Iterable[Document], some: int = 256) -> Iterator[Document]:
