@@ -10,6 +10,4 @@ from .encoders import *  # noqa: F403
 from .inference import *  # noqa: F403
 from .tagger import *  # noqa: F403
 from .metrics import *  # noqa: F403
-from .samples import *  # noqa: F403
-from .formats import *  # noqa: F403
 from .cli import *  # noqa: F403
