@@ -16,7 +16,7 @@ DIRECTIVES = EXPORTS | {"default_exp", "hide", "slow", "gpu", "widgets"}
 MAX_BODY = 30  # lines of code in a function; the style asks for 25
 MAX_SIZE = 300_000  # bytes of a notebook
 # Parameters that mean the same in every chapter need no comment if they have a type.
-PLAIN = {"doc", "docs", "corpus", "gold", "pred", "span", "spans", "text", "windows", "row"}
+PLAIN = {"doc", "docs", "corpus", "gold", "pred", "span", "spans", "text", "windows", "row", "resamples"}
 PLAIN |= {
     "self",
     "cls",
