@@ -295,6 +295,8 @@ def _pair_files(folder: Path, texts: Path, missing: str) -> list[tuple[str, Path
             ' read them as documents without spans (missing="empty") or leave them out'
             ' (missing="skip")'
         )
+    if alone and missing == "skip":
+        print(f"{texts}: texts without annotations that were left out: {len(alone):,}")
     ids = sorted(notes if missing == "empty" else anns)
     return [(doc_id, anns.get(doc_id), notes[doc_id]) for doc_id in ids]
 
@@ -306,8 +308,8 @@ def _brat_document(
     doc = Document(doc_id, text, spans)
     if lines == [""] or _brat_lines(doc, Counter()) == lines:
         return doc
-    meta: dict = {"ann": lines}
-    return replace(doc, meta=meta | ({"counting": counting} if counting != "characters" else {}))
+    counted = {"counting": counting} if counting != "characters" else {}
+    return replace(doc, meta={"brat": lines} | counted)
 
 
 def iter_brat(
@@ -319,9 +321,9 @@ def iter_brat(
 ) -> Iterator[Document]:  # by id, which is the file's path without its ending
     """Documents of a folder in brat's standoff format, one at a time.
 
-    `Span.concept` is the identifier of a single N line. `meta["ann"]` holds the lines of the
-    file where it has more than its mentions, for `write_brat`. Format:
-    https://brat.nlplab.org/standoff.html
+    `Span.concept` is the identifier of a single N line. `meta["brat"]` holds the lines of the
+    file where it has more than its mentions, `meta["counting"]` how it counts where that is not
+    by characters. Format: https://brat.nlplab.org/standoff.html
     """
     _check_option("mismatch", mismatch, ("error", "warn"))
     _check_option("missing", missing, ("error", "empty", "skip"))
@@ -374,7 +376,7 @@ def _without_gone(lines: Sequence[str], gone: set[str], losses: Counter) -> list
         own, refs = _references(line)
         staying = [ref for ref in refs if ref not in gone]
         if own == "*" and 2 <= len(staying) < len(refs):
-            line = " ".join([line.split()[0] + "\t" + line.split()[1], *staying])
+            line = " ".join([own + "\t" + line.split()[1], *staying]) + line[len(line.rstrip()) :]
         elif own in gone or len(staying) < len(refs):
             if own[:1] != "T":
                 losses[f"{own[:1]} lines left out with the spans they refer to"] += 1
@@ -418,13 +420,13 @@ def _textbound_line(doc: Document, span: Span, number: str, points: Sequence[int
     return f"{number}\t{span.label} {';'.join(parts)}\t{words}"
 
 
-def _edit_line(line: str, labels: dict[str, str]) -> str:
-    """A T or E line with the label that its mention has now."""
+def _edit_line(line: str, mentions: dict[str, str], labels: dict[str, str]) -> str:
+    """A T line as its mention has it now, or an E line with the label that its trigger has now."""
     own, refs = _references(line)
-    head, tab, rest = line.partition("\t")
-    if own in labels:
-        return head + tab + labels[own] + rest[rest.index(" ") :]
+    if own in mentions:
+        return mentions[own] + ("\r" if line.endswith("\r") else "")
     if own[:1] == "E" and refs and refs[0] in labels:
+        head, tab, rest = line.partition("\t")
         return head + tab + labels[refs[0]] + rest[rest.index(":") :]
     return line
 
@@ -435,45 +437,46 @@ def _last_number(lines: Iterable[str], letter: str) -> int:
     return max((int(match[1]) for match in numbers if match), default=0)
 
 
-def _added_lines(
-    doc: Document, numbers: Sequence[str], old: set[str], renamed: set[str], first: int
-) -> list[str]:
-    """T lines of spans whose number is not in `old`, N lines (from `first`) of those in `renamed`."""
-    points = _offset_points(doc.text, doc.meta.get("counting", "characters"))
-    added = []
-    for span, number in zip(doc.spans, numbers):
-        if number not in old:
-            added.append(_textbound_line(doc, span, number, points))
-        if number in renamed and span.concept:
-            added.append(f"N{first}\tReference {number} {span.concept}")
-            first += 1
-    return added
+def _concept_lines(
+    spans: Sequence[Span], numbers: Sequence[str], lines: Sequence[str]
+) -> tuple[set[str], list[str]]:
+    """Mentions whose concept is not the one of the N lines, and N lines for those that have one."""
+    stated, last = _brat_concepts(lines), _last_number(lines, "N")
+    renamed, added = set(), []
+    for span, number in zip(spans, numbers):
+        if span.concept != stated.get(number, ""):
+            renamed.add(number)
+            if span.concept:
+                last += 1
+                added.append(f"N{last}\tReference {number} {span.concept}")
+    return renamed, added
 
 
 def _brat_lines(doc: Document, losses: Counter) -> list[str]:
     """The lines of an .ann file, the last one empty as a rule; counts what had to go."""
-    lines = doc.meta.get("ann", [""])
+    lines = doc.meta.get("brat", [""])
     points = _offset_points(doc.text, doc.meta.get("counting", "characters"))
     bounds = _parse_textbounds(lines, f"meta of document {doc.id!r}")
     matched = _match_bounds(doc, bounds, points)
-    old = {bound.id: bound.label for bound in bounds}
     free = (f"T{number}" for number in count(_last_number(lines, "T") + 1))
-    numbers = [matched[i].id if i in matched else next(free) for i in range(len(doc.spans))]
-    concepts, labels, renamed = _brat_concepts(lines), {}, set()
-    for span, number in zip(doc.spans, numbers):
-        if old.get(number, span.label) != span.label:
-            labels[number] = span.label
-        if span.concept != concepts.get(number, ""):
-            renamed.add(number)
-    added = _added_lines(doc, numbers, set(old), renamed, _last_number(lines, "N") + 1)
+    mentions, labels, numbers = {}, {}, []
+    for i, span in enumerate(doc.spans):
+        bound = matched.get(i)
+        numbers.append(bound.id if bound else next(free))
+        if not bound or bound.label != span.label or not _agrees(doc.text, bound, points):
+            mentions[numbers[-1]] = _textbound_line(doc, span, numbers[-1], points)
+            labels[numbers[-1]] = span.label
+    old = {bound.id for bound in bounds}
+    renamed, concepts = _concept_lines(doc.spans, numbers, lines)
     kept = [
-        _edit_line(line, labels)
-        for line in _without_gone(lines, set(old) - set(numbers), losses)
+        _edit_line(line, mentions, labels)
+        for line in _without_gone(lines, old - set(numbers), losses)
         if not (line.startswith("N") and renamed.intersection(_references(line)[1]))
     ]
+    added = [line for number, line in mentions.items() if number not in old]
     ending = "\r" if any(line.endswith("\r") for line in lines) else ""
     tail = kept[-1:] if kept[-1:] == [""] else []
-    return kept[: len(kept) - len(tail)] + [line + ending for line in added] + tail
+    return kept[: len(kept) - len(tail)] + [line + ending for line in added + concepts] + tail
 
 
 def _check_file_ids(doc_id: str, seen: set[str]):
@@ -568,8 +571,9 @@ def _parse_pubtator_line(fields: list[str], length: int, place: str) -> Span:
 def _pubtator_meta(pmid: str, relations: list, lines: dict[str, list[str]]) -> dict:
     """What a document keeps beside its spans; only the lines that were written unusually."""
     unusual = {line: raw for line, raw in lines.items() if set(raw) != {line}}
-    meta = {"pmid": pmid, "relations": relations, "lines": unusual}
-    return {key: value for key, value in meta.items() if value}
+    kept = {"relations": relations} if relations else {}
+    kept |= {"lines": unusual} if unusual else {}
+    return {"pmid": pmid} | ({"pubtator": kept} if kept else {})
 
 # %% ../nbs/03_formats.ipynb #7de2fe4c
 def iter_pubtator(
@@ -580,8 +584,9 @@ def iter_pubtator(
     """Documents of a PubTator file, one at a time.
 
     `Span.label` is the type as written ("T116,T123" stays one label), `Span.concept` the
-    identifier. `meta` holds "pmid", "relations" (lists of columns) and "lines" (those written
-    unusually). A PMID that comes again gives a document `PMID-2`, and a note is printed.
+    identifier. `meta` holds "pmid", and in "pubtator" the "relations" (lists of columns) and
+    "lines" (those written unusually). A PMID that comes again gives a document `PMID-2`, and a
+    note is printed.
     """
     _check_option("mismatch", mismatch, ("error", "warn"))
     seen: Counter = Counter()
@@ -627,10 +632,11 @@ def _as_read(lines: Iterable[str], unusual: dict[str, list[str]]) -> Iterator[st
 def _pubtator_block(doc: Document, losses: Counter) -> str:
     """The lines of one document; counts what the format cannot hold."""
     pmid = doc.meta.get("pmid", doc.id)
-    if re.search(r"[|\t\r\n]", pmid) or any(re.search(r"[\t\r\n]", s.label) for s in doc.spans):
+    fields = [span.label + span.concept for span in doc.spans]
+    if re.search(r"[|\t\r\n]", pmid) or any(re.search(r"[\t\r\n]", field) for field in fields):
         raise ValueError(
-            f"document {doc.id!r}: its id or a label holds a tab, a line break or '|', which"
-            " PubTator files cannot hold; rename it"
+            f"document {doc.id!r}: its id, a label or a concept holds a tab, a line break or (the"
+            " id) '|', which PubTator files cannot hold; rename it"
         )
     title, found, abstract = doc.text.partition("\n")
     losses["line breaks written as spaces"] += len(re.findall(r"[\r\n]", title + abstract))
@@ -640,8 +646,9 @@ def _pubtator_block(doc: Document, losses: Counter) -> str:
     sections = [f"{pmid}|t|{title}"] + ([f"{pmid}|a|{abstract}"] if found else [])
     lines = (_pubtator_line(pmid, span, doc.text[span.start : span.end]) for span in doc.spans)
     rows = [re.sub(r"[\r\n]", " ", section) for section in sections]
-    rows += _as_read(lines, doc.meta.get("lines", {}))
-    rows += ["\t".join([pmid, *columns]) for columns in doc.meta.get("relations", ())]
+    kept = doc.meta.get("pubtator", {})
+    rows += _as_read(lines, kept.get("lines", {}))
+    rows += ["\t".join([pmid, *columns]) for columns in kept.get("relations", ())]
     return "\n".join(rows) + "\n\n"
 
 
@@ -694,15 +701,22 @@ def _tagged_document(
     starts: Sequence[int] | None = None,  # first character of each word, where it is known
     scheme: str = "IOB2",
     meta: dict | None = None,
+    kept: dict | None = None,  # what to keep in `meta["conll"]`
 ) -> Document:
-    """A document made of words and tags; `meta` gets "words", "sentences" and "invalid_tags"."""
+    """A document made of words and tags; `meta` gets "words", "sentences" and "conll"."""
     text, words, bounds = _lay_out(sentences, starts)
     spans: list[Span] = []
     for (first, past), sentence in zip(bounds, tags):
         spans += tags_to_spans(sentence, words[first:past])
     invalid = sum(len(invalid_tags(sentence, scheme)) for sentence in tags)
+    kept = (kept or {}) | ({"invalid_tags": invalid} if invalid else {})
     meta = (meta or {}) | {"words": words, "sentences": bounds}
-    return Document(doc_id, text, spans, meta | ({"invalid_tags": invalid} if invalid else {}))
+    return Document(doc_id, text, spans, meta | ({"conll": kept} if kept else {}))
+
+
+def _count_invalid(doc: Document) -> int:
+    """How many of the tags that a document was made of were invalid."""
+    return doc.meta.get("conll", {}).get("invalid_tags", 0)
 
 
 def _print_invalid(path: str | os.PathLike, count: int, scheme: str):
@@ -816,20 +830,23 @@ def _group_conll(rows: Iterable[tuple[int, list[str]]], layout: _ConllLayout) ->
         yield mark, sentences
 
 
-def _conll_document(doc_id: str, sentences: list, layout: _ConllLayout, meta: dict) -> Document:
+def _conll_document(doc_id: str, mark: str, sentences: list, layout: _ConllLayout) -> Document:
     """The document of the rows of its sentences."""
     rows = [fields for sentence in sentences for fields in sentence]
-    kept = {0, layout.tag, *((1, 2) if layout.placed else ())}
-    if rows and len(rows[0]) > len(kept):
-        others = [i for i in range(len(rows[0])) if i not in kept]
-        meta["columns"] = [[fields[i] for i in others] for fields in rows]
+    by_sentence = not (layout.marked or layout.placed)
+    kept: dict = {} if by_sentence else {"docstart": mark}
+    used = {0, layout.tag, *((1, 2) if layout.placed else ())}
+    if rows and len(rows[0]) > len(used):
+        others = [i for i in range(len(rows[0])) if i not in used]
+        kept["columns"] = [[fields[i] for i in others] for fields in rows]
     return _tagged_document(
         doc_id,
         [[fields[0] for fields in sentence] for sentence in sentences],
         [[fields[layout.tag] for fields in sentence] for sentence in sentences],
         starts=[int(fields[1]) for fields in rows] if layout.placed else None,
         scheme=layout.scheme,
-        meta=meta,
+        meta={"unit": "sentence"} if by_sentence else {},
+        kept=kept,
     )
 
 
@@ -843,12 +860,11 @@ def iter_conll(
     """Documents of a CoNLL file, one at a time.
 
     The id is the one in the document mark, as in `-DOCSTART- (note-1)`, else the file's name and
-    a number. `meta` holds "words", "sentences", "columns", "docstart" (the mark), "unit" and
-    "invalid_tags"; how many tags were invalid in all is printed.
+    a number. `meta` holds "words", "sentences", perhaps "unit", and in "conll" the "columns", the
+    "docstart" (the mark) and how many "invalid_tags" there were; their sum is printed.
     """
     layout = _survey_conll(path, scheme, sep, tag_column)
     stem = Path(path).name.removesuffix(".gz").rpartition(".")[0] or Path(path).name
-    unit = {} if layout.marked or layout.placed else {"unit": "sentence"}
     seen: Counter = Counter()
     repeated: list[str] = []
     invalid = 0
@@ -857,9 +873,8 @@ def iter_conll(
         named = _NAMED.search(mark)
         doc_id = _unique_id(named[1] if named else f"{stem}-{number}", seen)
         repeated += [doc_id] if named and doc_id != named[1] else []
-        meta = unit or {"docstart": mark}
-        doc = _conll_document(doc_id, sentences, layout, meta)
-        invalid += doc.meta.get("invalid_tags", 0)
+        doc = _conll_document(doc_id, mark, sentences, layout)
+        invalid += _count_invalid(doc)
         yield doc
     _print_repeated(path, repeated)
     _print_invalid(path, invalid, layout.scheme)
@@ -923,7 +938,8 @@ def _conll_block(doc: Document, losses: Counter, options: dict) -> str:
     """The lines of one document, without its mark."""
     words, spans, bounds = _fit_sentences(doc, losses)
     tags = _sentence_tags(words, spans, bounds, options["scheme"])
-    others = doc.meta.get("columns") if options["columns"] else None
+    others = doc.meta.get("conll", {}).get("columns") if options["columns"] else None
+    losses["sentences without words"] += "unit" in doc.meta and not words
     lines = []
     for (first, past), sentence in zip(bounds, tags):
         for i, tag in zip(range(first, past), sentence):
@@ -942,7 +958,7 @@ def _conll_block(doc: Document, losses: Counter, options: dict) -> str:
 
 def _conll_mark(doc: Document, needed: bool) -> str:
     """The line that begins a document: the one that was read if it still holds, or none."""
-    mark = doc.meta.get("docstart", "" if "unit" in doc.meta else None)
+    mark = doc.meta.get("conll", {}).get("docstart", "" if "unit" in doc.meta else None)
     named = _NAMED.search(mark or "")
     if mark is None or (named and named[1] != doc.id) or (needed and not mark):
         mark = f"{_MARK} ({doc.id})"
@@ -1078,7 +1094,7 @@ def iter_medmentions_csv(
         place = f"{path}, line {line} (row {number})"
         sentences = _split_marked(_parse_cells(cells, place), place)
         doc, mixed = _csv_document(f"{stem}-{number}", sentences)
-        invalid += doc.meta.get("invalid_tags", 0)
+        invalid += _count_invalid(doc)
         losses["mentions with several codes, of which the first is kept"] += mixed
         yield doc
     _print_invalid(path, invalid, "BILOU")
@@ -1275,11 +1291,17 @@ def read_bioc(
     return list(iter_bioc(path, mismatch=mismatch))
 
 # %% ../nbs/03_formats.ipynb #57f8735f
-def _bioc_passage(text: str):
-    """One passage at the start of a document."""
-    passage = _import_bioc().BioCPassage()
-    passage.offset, passage.text = 0, text
-    return passage
+def _bioc_base(doc: Document):
+    """The BioC document that `doc` was read from, else (or if its text was changed) a bare one."""
+    bioc = _import_bioc()
+    if "bioc" in doc.meta:
+        document = bioc.biocxml.loads(doc.meta["bioc"]).documents[0]
+        if _bioc_text(document, doc.id) == doc.text:
+            return document
+    document, passage = bioc.BioCDocument(), bioc.BioCPassage()
+    document.id, passage.offset, passage.text = doc.id, 0, doc.text
+    document.add_passage(passage)
+    return document
 
 
 def _bioc_annotation(doc: Document, span: Span, number: str):
@@ -1330,13 +1352,7 @@ def _match_annotations(doc: Document, annotations: list) -> dict[int, object]:
 
 def _bioc_record(doc: Document, losses: Counter):
     """The BioC document for `doc`."""
-    bioc = _import_bioc()
-    if "bioc" in doc.meta:
-        document = bioc.biocxml.loads(doc.meta["bioc"]).documents[0]
-    else:
-        document = bioc.BioCDocument()
-        document.id = doc.id
-        document.add_passage(_bioc_passage(doc.text))
+    document = _bioc_base(doc)
     annotations = [annotation for _, annotation in _bioc_annotations(document)]
     matched = _match_annotations(doc, annotations)
     kept = {id(annotation) for annotation in matched.values()}
@@ -1471,7 +1487,7 @@ def _tagged_dataset(dataset, tokens: str, tags: str, names: Sequence[str] | None
         for doc_id, (_, words, row_tags) in zip(ids, rows)
     ]
     _print_repeated("dataset", [new for new, (old, _, _) in zip(ids, rows) if new != old])
-    _print_invalid("dataset", sum(doc.meta.get("invalid_tags", 0) for doc in result), scheme)
+    _print_invalid("dataset", sum(map(_count_invalid, result)), scheme)
     return result
 
 

@@ -153,7 +153,7 @@ def test_conll_bytes_come_back(tmp_path, sentences, mark, sep, columns):
         write_conll(docs, tmp_path / "c.conll", sep=sep, scheme=scheme)
         again = read_conll(tmp_path / "c.conll", scheme=scheme)
         assert [(d.text, d.spans) for d in again] == [(d.text, d.spans) for d in docs]
-        assert not any("invalid_tags" in doc.meta for doc in again)
+        assert not any("invalid_tags" in doc.meta.get("conll", {}) for doc in again)
 
 
 @given(sentences=tagged_sentences())
@@ -272,6 +272,25 @@ def test_brat_edits_what_depends_on_a_span(tmp_path, capsys):
     assert relabelled == (folder / "b.ann").read_text().replace("ADE", "X")
 
 
+def test_changed_text_leaves_no_old_words(tmp_path):
+    folder = brat_folder(tmp_path / "a", "T4\tName 0 4\tRash\r\nT5\tSite 8 12\tleft\r\n")
+    docs = [replace(doc, text=doc.text.replace("Rash", "XXXX")) for doc in read_brat(folder)]
+    write_brat(docs, tmp_path / "b")
+    expected = "T4\tName 0 4\tXXXX\r\nT5\tSite 8 12\tleft\r\n"
+    assert (tmp_path / "b" / "b.ann").read_bytes() == expected.encode()
+    (tmp_path / "a.xml").write_text(BIOC)
+    docs = [
+        replace(doc, text=doc.text.replace("Rash", "XXXX")) for doc in read_bioc(tmp_path / "a.xml")
+    ]
+    write_bioc(docs, tmp_path / "b.xml")
+    assert "Rash" not in (tmp_path / "b.xml").read_text()
+    assert read_bioc(tmp_path / "b.xml")[0].spans == docs[0].spans
+    (tmp_path / "a.txt").write_text("1|t|Rash\n1\t0\t4\tRash\tX\tC1\tseventh\n")
+    docs = [replace(doc, text="XXXX") for doc in read_pubtator(tmp_path / "a.txt")]
+    write_pubtator(docs, tmp_path / "b.txt")
+    assert (tmp_path / "b.txt").read_text() == "1|t|XXXX\n1\t0\t4\tXXXX\tX\tC1\n\n"
+
+
 def test_brat_lines_survive_json(tmp_path):
     folder = brat_folder(tmp_path / "a", "T4\tADE 0 4\tRash\r\n#1\tAnnotatorNotes T4\tx\r\n")
     write_jsonl(read_brat(folder), tmp_path / "a.jsonl")
@@ -373,8 +392,8 @@ def test_mismatch_can_be_counted(tmp_path, capsys):
     assert "Gout" not in told and "Rash" not in told
     assert "mismatch='maybe' is unknown" in message(read_brat, folder, mismatch="maybe")
     assert "missing='no' is unknown" in message(read_brat, folder, missing="no")
-    write_brat(read_brat(folder, mismatch="warn"), tmp_path / "b")
-    assert (tmp_path / "b" / "b.ann").read_bytes() == (folder / "b.ann").read_bytes()
+    write_brat(read_brat(folder, mismatch="warn"), tmp_path / "b")  # with the words of the text
+    assert (tmp_path / "b" / "b.ann").read_text() == "T1\tADE 0 4\tRash\nT2\tS 8 12\tleft\n"
 
 
 @pytest.mark.parametrize("doc_id", ["../out", "/abs", "", "a//b", "a\0"])
@@ -488,7 +507,7 @@ def test_what_pubtator_cannot_write_is_told(tmp_path, capsys):
     write_pubtator([doc], tmp_path / "a.txt")
     told = capsys.readouterr().out
     assert "line breaks written as spaces 3" in told and "outer hull 1" in told
-    with pytest.raises(ValueError, match="'a\\|b': its id or a label holds"):
+    with pytest.raises(ValueError, match="'a\\|b': its id, a label or a concept"):
         write_pubtator([Document("a|b", "x")], tmp_path / "b.txt")
     assert not (tmp_path / "b.txt").exists()
 
@@ -541,7 +560,7 @@ def test_words_that_look_missing(tmp_path):
 def test_schemes_and_invalid_tags(tmp_path, capsys, tags, scheme, invalid):
     text = "".join(f"w{i} {tag}\n" for i, tag in enumerate(tags.split())) + "\n"
     docs = conll(tmp_path, text)
-    assert docs[0].meta.get("invalid_tags", 0) == invalid
+    assert docs[0].meta.get("conll", {}).get("invalid_tags", 0) == invalid
     told = capsys.readouterr().out
     assert (f"not valid {scheme}" in told and told.endswith(f": {invalid}\n")) == bool(invalid)
     write_conll(docs, tmp_path / "y.conll", scheme=scheme, sep=" ")
@@ -553,7 +572,7 @@ def test_columns_and_offsets(tmp_path):
     five = "a\t0\t1\tNN\tB-X\nbc\t3\t5\tVB\tO\n\nd\t7\t8\tNN\tO\n\ne\t0\t1\tNN\tO\n\n"
     docs = conll(tmp_path, five)
     assert [doc.text for doc in docs] == ["a  bc\n d", "e"]
-    assert docs[0].meta["columns"] == [["NN"], ["VB"], ["NN"]]
+    assert docs[0].meta["conll"]["columns"] == [["NN"], ["VB"], ["NN"]]
     write_conll(docs, tmp_path / "y.conll", offsets=True)
     assert (tmp_path / "y.conll").read_text() == five
     write_conll(docs, tmp_path / "y.conll", columns=False)
@@ -561,7 +580,7 @@ def test_columns_and_offsets(tmp_path):
     write_conll(docs[::-1], tmp_path / "y.conll", offsets=True)  # must not run together
     assert [doc.text for doc in read_conll(tmp_path / "y.conll")] == ["e", "a  bc\n d"]
     not_offsets = conll(tmp_path, "abc\t0\t1\tO\n")[0]
-    assert not_offsets.meta["columns"] == [["0", "1"]] and not_offsets.text == "abc"
+    assert not_offsets.meta["conll"]["columns"] == [["0", "1"]] and not_offsets.text == "abc"
     tag_first = conll(tmp_path, "O\tB-X\tNN\n", tag_column=1)[0]
     assert tag_first.text == "O" and tag_first.spans == (Span(0, 1, "X"),)
 
@@ -578,6 +597,9 @@ def test_losses_of_tags_are_told(tmp_path, capsys):
     assert "boundary inside a word 2" in told
     with pytest.raises(ValueError, match="'n': the word at 0-3"):
         write_conll([Document("n", "a b", meta={"words": [[0, 3]]})], tmp_path / "z", sep=" ")
+    empty = Document("s", "", meta={"words": [], "unit": "sentence"})
+    write_conll([empty, doc], tmp_path / "y.conll")
+    assert "sentences without words 1" in capsys.readouterr().out
     with pytest.raises(ValueError, match="the id has a line break"):
         write_conll([Document("n\n", "a")], tmp_path / "z")
 
