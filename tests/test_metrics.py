@@ -2,6 +2,7 @@
 
 import random
 import re
+import tempfile
 from itertools import permutations
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clinical_ner.core import Document, Span, replace
+from clinical_ner.formats import read_brat
 from clinical_ner.metrics import (
     dictionary_baseline,
     encoding_ceiling,
@@ -147,19 +149,18 @@ def parse_official(path):
     return {names.get(name, name): figures.split() for name, figures in rows}
 
 
-def read_ann(folder):
-    """Documents of the T lines of a folder, over blank texts (the toy files have none)."""
-    docs = []
-    for path in sorted(Path(folder).glob("*.ann")):
-        found = []
-        for line in path.read_text().splitlines():
-            if line.startswith("T"):
-                label, places = line.split("\t")[1].split(" ", 1)
-                parts = tuple(tuple(map(int, part.split())) for part in places.split(";"))
-                span = Span(parts[0][0], parts[-1][1], label)
-                found.append(replace(span, fragments=parts if len(parts) > 1 else ()))
-        docs.append(Document(path.stem, " " * 100_000, found))
-    return docs
+def read_pair(folder, gold, pred):
+    """Gold and found documents; where a folder has no texts, over blank ones."""
+    folder = folder / "n2c2_format_derived"
+    if gold == "gold":
+        return read_brat(folder / gold), read_brat(folder / pred, texts=folder / gold)
+    sides = []
+    for side in (gold, pred):
+        with tempfile.TemporaryDirectory() as texts:
+            for path in (folder / side).glob("*.ann"):
+                (Path(texts) / f"{path.stem}.txt").write_text(" " * 300)
+            sides.append(read_brat(folder / side, texts=texts, mismatch="warn"))
+    return sides
 
 
 @pytest.mark.parametrize(
@@ -171,18 +172,16 @@ def read_ann(folder):
     ],
 )
 def test_n2c2_scores_equal_the_official_output(data_dir, gold, pred, output):
-    folder = data_dir / "n2c2_format_derived"
-    official = parse_official(folder / output)
+    official = parse_official(data_dir / "n2c2_format_derived" / output)
     assert len(official) == 11
-    scores = n2c2_scores(read_ann(folder / gold), read_ann(folder / pred))
+    scores = n2c2_scores(*read_pair(data_dir, gold, pred))
     columns = scores.columns[:6]
     ours = {name: [f"{row[c]:.4f}" for c in columns] for name, row in scores.rows.items()}
     assert ours == official
 
 
 def test_n2c2_names_what_it_leaves_out(data_dir):
-    folder = data_dir / "n2c2_format_derived" / "toy"
-    caption = n2c2_scores(read_ann(folder / "gold"), read_ann(folder / "sys")).caption
+    caption = n2c2_scores(*read_pair(data_dir, "toy/gold", "toy/sys")).caption
     assert "left out, in gold only: 'd3'" in caption
     assert "1 strict, 1 lenient" in caption  # the second vancomycin
 

@@ -6,6 +6,7 @@ import warnings
 import pytest
 
 from clinical_ner.core import Document, Span
+from clinical_ner.formats import read_brat
 from clinical_ner.metrics import semeval_scores
 
 MODES = {"strict": "strict", "exact": "exact", "partial": "partial", "type": "ent_type"}
@@ -80,10 +81,8 @@ def test_touching_spans_do_not_overlap_and_nothing_is_warned():
 
 
 def test_equal_to_nervaluate_on_a_real_pair(data_dir):
-    from test_metrics import read_ann
-
     folder = data_dir / "n2c2_format_derived"
-    gold, pred = read_ann(folder / "gold"), read_ann(folder / "system")
+    gold, pred = read_brat(folder / "gold"), read_brat(folder / "system", texts=folder / "gold")
     expected = reference(gold, pred)
     for mode in MODES:
         assert semeval_scores(gold, pred, mode=mode).rows == expected[mode]
