@@ -10,4 +10,5 @@ from .encoders import *  # noqa: F403
 from .inference import *  # noqa: F403
 from .tagger import *  # noqa: F403
 from .metrics import *  # noqa: F403
+from .errors import *  # noqa: F403
 from .cli import *  # noqa: F403
