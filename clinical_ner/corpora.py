@@ -19,13 +19,13 @@ from typing import NamedTuple
 
 from .core import Document, Span, open_atomic, read_text, split_docs
 from clinical_ner.formats import (
+    from_datasets,
     read_brat,
     read_conll,
     read_medmentions_csv,
     read_pubtator,
 )
 from .samples import SAMPLE_LABELS
-from .tags import tags_to_spans
 
 # %% ../nbs/04_corpora.ipynb #ecdbddcd
 _SPLITS = ("train", "validation", "test")
@@ -124,7 +124,7 @@ _SPLIT_WORDS = {
 
 
 def _split_of(name: str) -> str:
-    """The part that a file's or folder's name speaks of, or ""."""
+    """The part that a file's or folder's name speaks of; "" for none, and for two at once."""
     words = set(re.findall("[a-z]+", name.lower()))
     parts = [part for part, own in _SPLIT_WORDS.items() if own & words]
     return parts[0] if len(parts) == 1 else ""
@@ -294,26 +294,10 @@ def _hub_sentences(name: str, cache_dir: str | os.PathLike | None) -> dict[str, 
             f" network, put {_NCBI_WANTED} into a folder and give that folder"
         ) from error
     corpus = {}
-    for part, rows in data.items():
-        names = rows.features["ner_tags"].feature.names
-        pairs = [(row["tokens"], [names[i] for i in row["ner_tags"]]) for row in rows]
-        corpus[part] = [
-            _tagged_sentence(f"{part}-{i}", words, tags)
-            for i, (words, tags) in enumerate(pairs, 1)
-            if words
-        ]
-        print(f"{part}: {len(pairs) - len(corpus[part])} empty sentence left out")
+    for part, docs in from_datasets(data).items():
+        corpus[part] = [replace(doc, id=f"{part}-{doc.id}") for doc in docs if doc.text]
+        print(f"{part}: {len(docs) - len(corpus[part])} empty sentence left out")
     return corpus
-
-
-def _tagged_sentence(doc_id: str, words: list[str], tags: list[str]) -> Document:
-    """One sentence as a document, its words joined by blanks."""
-    offsets, position = [], 0
-    for word in words:
-        offsets.append([position, position + len(word)])
-        position += len(word) + 1
-    meta = {"words": offsets, "sentences": [[0, len(words)]], "unit": "sentence"}
-    return Document(doc_id, " ".join(words), tags_to_spans(tags, offsets), meta)
 
 
 def _read_ncbi(path: Path) -> tuple[str, dict[str, list[Document]]]:

@@ -517,6 +517,7 @@ def test_hub_sentences(monkeypatch, tmp_path, capsys):
         "revision": "refs/convert/parquet",
         "cache_dir": tmp_path,
     }
+    assert corpus["train"][0].id == "train-0"
     assert corpus["train"][0].text == "Lung cancer and fever"
     assert corpus["train"][0].spans == (Span(0, 11, "Disease"), Span(16, 21, "Disease"))
     assert sizes(corpus) == {"train": (1, 2), "validation": (1, 2), "test": (1, 2)}
