@@ -16,8 +16,8 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, count
-from operator import attrgetter
+from itertools import chain, count, groupby
+from operator import attrgetter, itemgetter
 from statistics import NormalDist
 
 import numpy as np
@@ -404,33 +404,29 @@ N2C2_TYPES = (
 )  # fmt: skip
 
 
-def _n2c2_document(gold: Sequence[Span], pred: Sequence[Span], lenient: bool) -> tuple[int, int]:
-    """Spans of one type: how many found spans are kept, and how many of those match."""
-    used = np.zeros(len(gold), bool)
-    starts = np.array([span.start for span in gold], int)
-    ends = np.array([span.end for span in gold], int)
-    kept = true = 0
-    for span in pred:
-        if lenient:
-            matches = np.flatnonzero((starts < span.end) & (span.start < ends))
-        else:
-            matches = np.flatnonzero((starts == span.start) & (span.end == ends))
-        if not used[matches].any():
-            kept += 1
-            true += len(matches) > 0
-        used[matches] = True
+def _n2c2_matches(gold: _Side, pred: _Side, lenient: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Which found spans the official script keeps, and which of those are true positives."""
+    g, p = _overlaps(gold, pred)
+    match = gold.label[g] == pred.label[p]
+    if not lenient:
+        match &= (gold.start[g] == pred.start[p]) & (gold.end[g] == pred.end[p])
+    kept, true = np.ones(len(pred.spans), bool), np.zeros(len(pred.spans), bool)
+    used: set[int] = set()
+    pairs = sorted(zip(p[match].tolist(), g[match].tolist()))
+    for found, group in groupby(pairs, key=itemgetter(0)):
+        mentions = {mention for _, mention in group}
+        kept[found] = true[found] = not used & mentions
+        used |= mentions
     return kept, true
 
 
-def _n2c2_counts(pairs: list, label: str) -> np.ndarray:
-    """Counts (D, 2, 4) of the spans with `label`, by document and mode, as `_prf` needs them."""
-    counts = np.zeros((len(pairs), 2, 4), int)
-    for d, (g, p) in enumerate(pairs):
-        gold = [span for span in g.spans if span.label == label]
-        pred = [span for span in p.spans if span.label == label]
-        for mode in (0, 1):
-            kept, true = _n2c2_document(gold, pred, lenient=mode == 1)
-            counts[d, mode] = kept, true, len(gold), true
+def _n2c2_tally(gold: np.ndarray, pred: np.ndarray, matches: Sequence, size: int) -> np.ndarray:
+    """Counts (size, 2, 4) as `_prf` needs them, of spans in the cells `gold` and `pred`."""
+    counts = np.zeros((size, 2, 4), int)
+    counts[:, :, 2] = np.bincount(gold, minlength=size)[:, None]
+    for mode, (kept, true) in enumerate(matches):
+        counts[:, mode, 0] = np.bincount(pred[kept], minlength=size)
+        counts[:, mode, 1] = counts[:, mode, 3] = np.bincount(pred[true], minlength=size)
     return counts
 
 
@@ -459,15 +455,17 @@ def n2c2_scores(
     if not pairs and (golds or preds):
         raise ValueError("gold and pred have no document id in common; check their file names")
     _check_texts(pairs)
-    labels = {span.label for pair in pairs for doc in pair for span in doc.spans}
-    names = [*N2C2_TYPES, *sorted(labels.difference(N2C2_TYPES))]
-    _check_names(names, ("micro", "macro"))
-    counts = np.stack([_n2c2_counts(pairs, name) for name in names])
-    by_type, by_doc = counts.sum(axis=1), counts.sum(axis=0)
+    *sides, labels = _sides(pairs)
+    _check_names(labels, ("micro", "macro"))
+    matches = [_n2c2_matches(*sides, lenient=lenient) for lenient in (False, True)]
+    by_type = _n2c2_tally(*(side.label for side in sides), matches, len(labels))
+    by_doc = _n2c2_tally(*(side.doc for side in sides), matches, len(pairs))
     pooled = by_doc.sum(axis=0)
-    predicted = Counter(span.label for _, p in pairs for span in p.spans)
-    rows = {name: _row(_prf(c), c[0, 2], predicted[name]) for name, c in zip(names, by_type)}
-    totals = pooled[0, 2], predicted.total()
+    rows = {name: _row(np.zeros((2, 3)), 0, 0) for name in N2C2_TYPES}
+    predicted = np.bincount(sides[1].label, minlength=len(labels))
+    for name, counts, number in zip(labels, by_type, predicted):
+        rows[name] = _row(_prf(counts), counts[0, 2], number)
+    totals = pooled[0, 2], len(sides[1].spans)
     rows["micro"] = _row(_prf(pooled), *totals)
     rows["macro"] = _row(_prf(by_doc).sum(axis=0) / max(1, len(pairs)), *totals)
     return Scores(rows, _n2c2_caption(golds, preds, totals[1] - pooled[:, 0]))

@@ -1,5 +1,6 @@
 """Spans scored against oracles: brute force, and the official n2c2 outputs."""
 
+import json
 import random
 import re
 import tempfile
@@ -18,6 +19,7 @@ from clinical_ner.metrics import (
     evaluate,
     n2c2_scores,
     pair_documents,
+    semeval_scores,
     seqeval_scores,
 )
 
@@ -178,6 +180,24 @@ def test_n2c2_scores_equal_the_official_output(data_dir, gold, pred, output):
     columns = scores.columns[:6]
     ours = {name: [f"{row[c]:.4f}" for c in columns] for name, row in scores.rows.items()}
     assert ours == official
+
+
+def test_the_table_of_the_chapter_is_true(data_dir):
+    """How far the scores are apart on a real pair, as the notebook says it."""
+    notebook = json.loads((Path(__file__).parents[1] / "nbs/09_metrics.ipynb").read_text())
+    text = "\n".join("".join(cell["source"]) for cell in notebook["cells"])
+    printed = re.findall(r"^\| `(\w+)`(?: (\w+))? \| (\d\.\d{4}) \|", text, re.MULTILINE)
+    assert len(printed) == 8
+    pair = read_pair(data_dir, "gold", "system")
+    for name, mode, number in printed:
+        if name == "semeval_scores":
+            value = semeval_scores(*pair, mode=mode)["micro", "f1"]
+        else:
+            row = {"evaluate": evaluate, "n2c2_scores": n2c2_scores}.get(name, seqeval_scores)(
+                *pair
+            )
+            value = row["micro", f"{mode}_f1" if mode else "f1"]
+        assert f"{value:.4f}" == number, (name, mode)
 
 
 def test_n2c2_names_what_it_leaves_out(data_dir):
