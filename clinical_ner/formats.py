@@ -1191,12 +1191,15 @@ def _bioc_text(document, place: str) -> str:
     return text
 
 
-def _bioc_annotations(document) -> list[tuple]:
-    """(container, annotation) for each annotation with a location, in order."""
-    containers = [document]
-    for passage in document.passages:
-        containers += [passage, *passage.sentences]
-    return [(box, item) for box in containers for item in box.annotations if item.locations]
+def _bioc_boxes(document) -> list:
+    """What can hold annotations: the document, its passages, and their sentences."""
+    inner = [box for passage in document.passages for box in (passage, *passage.sentences)]
+    return [document, *inner]
+
+
+def _bioc_annotations(document) -> list:
+    """The annotations that have a location, in order."""
+    return [item for box in _bioc_boxes(document) for item in box.annotations if item.locations]
 
 
 def _bioc_parts(annotation) -> tuple[tuple[int, int], ...]:
@@ -1259,7 +1262,7 @@ def iter_bioc(
         place = f"{path}, document {number}"
         text = _bioc_text(document, place)
         spans = []
-        for _, annotation in _bioc_annotations(document):
+        for annotation in _bioc_annotations(document):
             where = f"{place}, annotation {annotation.id!r}"
             span = _bioc_span(annotation, text, where)
             there = " ".join(text[start:end] for start, end in _bioc_parts(annotation))
@@ -1297,6 +1300,7 @@ def _bioc_base(doc: Document):
     if "bioc" in doc.meta:
         document = bioc.biocxml.loads(doc.meta["bioc"]).documents[0]
         if _bioc_text(document, doc.id) == doc.text:
+            document.id = doc.id if document.id else ""
             return document
     document, passage = bioc.BioCDocument(), bioc.BioCPassage()
     document.id, passage.offset, passage.text = doc.id, 0, doc.text
@@ -1318,8 +1322,7 @@ def _bioc_annotation(doc: Document, span: Span, number: str):
 
 def _drop_bioc(document, gone: set[int], losses: Counter):
     """Remove annotations (by identity) and the relations that name them from a BioC document."""
-    boxes = [document, *document.passages]
-    boxes += [sentence for passage in document.passages for sentence in passage.sentences]
+    boxes = _bioc_boxes(document)
     names = {item.id for box in boxes for item in box.annotations if id(item) in gone}
     for box in boxes:
         box.annotations = [item for item in box.annotations if id(item) not in gone]
@@ -1353,7 +1356,7 @@ def _match_annotations(doc: Document, annotations: list) -> dict[int, object]:
 def _bioc_record(doc: Document, losses: Counter):
     """The BioC document for `doc`."""
     document = _bioc_base(doc)
-    annotations = [annotation for _, annotation in _bioc_annotations(document)]
+    annotations = _bioc_annotations(document)
     matched = _match_annotations(doc, annotations)
     kept = {id(annotation) for annotation in matched.values()}
     _drop_bioc(document, {id(a) for a in annotations if id(a) not in kept}, losses)
@@ -1361,8 +1364,9 @@ def _bioc_record(doc: Document, losses: Counter):
     free = (str(number) for number in count(1) if str(number) not in taken)
     for i, span in enumerate(doc.spans):
         if i not in matched:
-            boxes = [p for p in document.passages if p.offset <= span.start]
-            boxes[-1].add_annotation(_bioc_annotation(doc, span, next(free)))
+            before = [box for box in document.passages if box.offset <= span.start]
+            box = (before or document.passages[:1])[-1]
+            box.add_annotation(_bioc_annotation(doc, span, next(free)))
         else:
             infons = matched[i].infons
             infons["type"] = span.label
@@ -1441,7 +1445,10 @@ def to_datasets(
 # %% ../nbs/03_formats.ipynb #b3a35dab
 def _tag_names(features, column: str, names: Sequence[str] | None) -> Sequence[str] | None:
     """Names of the tags that a column numbers; None where it holds the tags themselves."""
-    inner = getattr((features or {}).get(column), "feature", None)
+    column_type = (features or {}).get(column)
+    inner = (
+        column_type[0] if isinstance(column_type, list) else getattr(column_type, "feature", None)
+    )
     names = names or getattr(inner, "names", None)
     if names is None and "int" in str(getattr(inner, "dtype", "")):
         raise ValueError(
@@ -1502,6 +1509,7 @@ def from_datasets(
     if isinstance(dataset, dict):
         options = {"tokens": tokens, "tags": tags, "names": names}
         return {split: from_datasets(part, **options) for split, part in dataset.items()}
+    dataset = dataset.with_format(None)  # plain lists and numbers
     columns = set(dataset.column_names or ())
     if {tokens, tags} <= columns:
         return _tagged_dataset(dataset, tokens, tags, names)
