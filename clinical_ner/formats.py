@@ -16,6 +16,7 @@ import json
 import os
 import re
 import sys
+import zlib
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -57,7 +58,7 @@ def _iter_raw_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
             f"{path}, line {number}: byte {error.start} of the line is not UTF-8; convert the"
             " file, for example with `iconv -f latin1 -t utf-8`"
         ) from None
-    except (EOFError, gzip.BadGzipFile):
+    except (EOFError, gzip.BadGzipFile, zlib.error):
         raise ValueError(
             f"{path}, after line {number}: the gzip file is broken or cut off; fetch it again"
         ) from None

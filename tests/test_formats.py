@@ -29,7 +29,7 @@ from clinical_ner.tags import doc_words, fit_spans
 
 SECRET = "Zyxomab"  # stands for the words of a note: no error may hold it
 quick = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 CHARACTERS = "ab7,|'\"[é \t\n\r\x85\u2009\u200b\u2028\ufeff"
 
