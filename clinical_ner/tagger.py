@@ -25,7 +25,12 @@ from transformers import (
 )
 
 from .core import Document
-from .encoders import check_vocabulary, load_encoder, load_tokenizer
+from clinical_ner.encoders import (
+    check_vocabulary,
+    load_encoder,
+    load_tokenizer,
+    quiet_transformers,
+)
 from .inference import spans_from_scores, word_scores
 from .windows import make_windows, tag_names
 
@@ -138,7 +143,8 @@ def save(
     path.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=".saving-", dir=path))
     try:
-        self.net.save_pretrained(partial)
+        with quiet_transformers():
+            self.net.save_pretrained(partial)
         self.tokenizer.save_pretrained(partial)
         for file in sorted(partial.iterdir(), key=lambda file: file.name == "config.json"):
             os.replace(file, path / file.name)
@@ -166,9 +172,10 @@ def load(
     A folder that is not there, or holds no model, raises `FileNotFoundError`.
     """
     try:
-        net = AutoModelForTokenClassification.from_pretrained(
-            path, cache_dir=cache_dir, dtype=torch.float32, trust_remote_code=False
-        )
+        with quiet_transformers():
+            net = AutoModelForTokenClassification.from_pretrained(
+                path, cache_dir=cache_dir, dtype=torch.float32, trust_remote_code=False
+            )
         tokenizer = AutoTokenizer.from_pretrained(
             path, cache_dir=cache_dir, trust_remote_code=False
         )

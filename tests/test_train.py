@@ -1,0 +1,208 @@
+"""Training end to end with a toy encoder: files, resuming, interruptions, memory."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel, TrainerCallback, pipeline
+
+from clinical_ner.core import Document, Span
+from clinical_ner.tagger import Tagger, predict
+from clinical_ner.train import fine_tune, last_checkpoint
+
+DRUGS = ["aspirin", "metoprolol", "insulin", "warfarin", "heparin", "lasix"]
+
+
+def note(number: int) -> Document:
+    """A short text of two drugs with a strength each."""
+    text, spans = f"Note {number}. ", []
+    for i in range(2):
+        drug, strength = DRUGS[(number + 3 * i) % len(DRUGS)], f"{number + 5}mg"
+        text += "Started on "
+        spans.append(Span(len(text), len(text) + len(drug), "Drug"))
+        text += drug + " "
+        spans.append(Span(len(text), len(text) + len(strength), "Strength"))
+        text += strength + " daily. "
+    return Document(f"note-{number}", text, spans)
+
+
+CORPUS = {
+    "train": [note(i) for i in range(40)],
+    "validation": [note(i) for i in range(40, 48)],
+}
+SETTINGS = {"epochs": 3, "lr": 5e-3, "batch_size": 4, "precision": "float32"}
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory, encoder_dir) -> str:
+    """A one-layer BERT without dropout, with the vocabulary of the packaged encoder."""
+    folder = tmp_path_factory.mktemp("toy")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    BertModel(BertConfig(intermediate_size=128, **sizes, **dropout)).save_pretrained(folder)
+    for name in ("vocab.txt", "tokenizer_config.json"):
+        shutil.copy(Path(encoder_dir) / name, folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, toy):
+    """A finished run: its folder, tagger and history."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    tagger, history = fine_tune(CORPUS, toy, output=folder, **SETTINGS)
+    return folder, tagger, history
+
+
+def weights(tagger: Tagger) -> dict[str, torch.Tensor]:
+    return {name: value.cpu() for name, value in tagger.net.state_dict().items()}
+
+
+def assert_same_weights(a: Tagger, b: Tagger, **tolerance):
+    for name, value in weights(a).items():
+        torch.testing.assert_close(value, weights(b)[name], **tolerance)
+
+
+class StopAfter(TrainerCallback):
+    """Raise an error once an epoch is over and saved."""
+
+    def __init__(self, epoch: int, error: type[BaseException]):
+        self.epoch, self.error = epoch, error
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        if state.epoch and round(state.epoch) >= self.epoch:
+            raise self.error("stopped by the test")
+
+
+def test_a_run_leaves_everything_behind(run):
+    folder, tagger, history = run
+    assert list(history["epoch"]) == [1, 2, 3]
+    assert history["f1"].max() > 0.9
+    scores = json.loads((folder / "scores.json").read_text())
+    assert scores["validation"]["micro"]["strict_f1"] == history["f1"].max()
+    assert scores["best_epoch"] == history["f1"].idxmax() + 1
+    assert scores["settings"]["seed"] == 0
+    assert (folder / "history.csv").read_text().count("\n") == 4
+    assert (folder / "train.log").read_text().count("epoch ") == 3
+    assert len(list((folder / "checkpoints").glob("checkpoint-*"))) <= 2
+
+
+def test_no_text_in_what_is_written(run):
+    folder, _, _ = run
+    for name in ("scores.json", "history.csv", "train.log", "settings.json"):
+        assert not any(drug in (folder / name).read_text() for drug in DRUGS)
+
+
+def test_a_saved_tagger_is_the_same_tagger(run):
+    folder, tagger, _ = run
+    again = Tagger.load(folder, device="cpu")
+    assert again.labels == ("Drug", "Strength")
+    assert predict(again, CORPUS["validation"]) == predict(tagger, CORPUS["validation"])
+
+
+def test_plain_transformers_finds_the_same_spans(run):
+    folder, tagger, _ = run
+    plain = pipeline("token-classification", model=str(folder), aggregation_strategy="first")
+    compared = 0
+    for doc in CORPUS["train"] + CORPUS["validation"]:
+        ours = tagger(doc.text).spans
+        if all(span.score > 0.5 for span in ours):  # where the best tags are valid by themselves
+            found = [Span(row["start"], row["end"], row["entity_group"]) for row in plain(doc.text)]
+            assert found == list(ours)
+            compared += 1
+    assert compared > 40
+
+
+def test_a_killed_run_goes_on_and_ends_the_same(run, toy, tmp_path):
+    _, unbroken, history = run
+    with pytest.raises(MemoryError, match="stopped by the test"):
+        stop = StopAfter(2, MemoryError)
+        fine_tune(CORPUS, toy, output=tmp_path, callbacks=[stop], **SETTINGS)
+    assert last_checkpoint(tmp_path / "checkpoints") is not None
+    resumed, resumed_history = fine_tune(CORPUS, toy, output=tmp_path, resume=True, **SETTINGS)
+    assert list(resumed_history["f1"]) == list(history["f1"])
+    assert_same_weights(resumed, unbroken, rtol=0, atol=0)
+
+
+def test_a_run_resumes_only_as_it_began(run, toy):
+    folder, _, _ = run
+    with pytest.raises(ValueError, match="began with other lr, train_documents"):
+        corpus = CORPUS | {"train": CORPUS["train"][:-1]}
+        fine_tune(corpus, toy, output=folder, resume=True, **(SETTINGS | {"lr": 1e-3}))
+
+
+def test_an_interrupted_cell_keeps_the_best_tagger(toy, tmp_path):
+    stop = StopAfter(2, KeyboardInterrupt)
+    tagger, history = fine_tune(CORPUS, toy, output=tmp_path, callbacks=[stop], **SETTINGS)
+    assert list(history["epoch"]) == [1, 2]
+    assert "interrupted: the tagger is that of epoch" in (tmp_path / "train.log").read_text()
+    assert predict(Tagger.load(tmp_path, device="cpu"), CORPUS["validation"]) == predict(
+        tagger, CORPUS["validation"]
+    )
+
+
+def test_an_interruption_before_any_epoch_is_over_is_one(toy, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        stop = [Interrupt()]
+        fine_tune(CORPUS, toy, output=tmp_path, callbacks=stop, **SETTINGS)
+
+
+class Interrupt(TrainerCallback):
+    def on_step_end(self, args, state, control, **kwargs):
+        raise KeyboardInterrupt
+
+
+def test_batches_in_pieces_learn_the_same(run, toy, tmp_path):
+    _, whole, _ = run
+    pieces, _ = fine_tune(CORPUS, toy, output=tmp_path, micro_batch=2, **SETTINGS)
+    assert_same_weights(pieces, whole, rtol=1e-3, atol=1e-4)
+
+
+def test_out_of_memory_says_what_fits(toy, tmp_path, monkeypatch):
+    from transformers import BertForTokenClassification
+
+    forward = BertForTokenClassification.forward
+
+    def small_memory(self, input_ids=None, **inputs):
+        if self.training and len(input_ids) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, input_ids=input_ids, **inputs)
+
+    monkeypatch.setattr(BertForTokenClassification, "forward", small_memory)
+    with pytest.raises(RuntimeError, match="micro_batch=4; micro_batch=2 fits") as caught:
+        fine_tune(CORPUS, toy, output=tmp_path, **SETTINGS)
+    assert caught.value.__context__ is None  # no traceback that holds the memory
+    tagger, _ = fine_tune(CORPUS, toy, output=tmp_path, micro_batch=2, **SETTINGS)
+    assert tagger.labels == ("Drug", "Strength")
+
+
+def test_early_stopping(toy, tmp_path):
+    settings = SETTINGS | {"lr": 1e-9, "epochs": 6}
+    _, history = fine_tune(CORPUS, toy, output=tmp_path, patience=2, **settings)
+    assert len(history) < 6
+
+
+def test_training_starts_from_a_trained_tagger(run, toy, tmp_path):
+    folder, _, _ = run
+    settings = SETTINGS | {"epochs": 1, "lr": 1e-6}
+    _, history = fine_tune(CORPUS, str(folder), output=tmp_path, **settings)
+    assert history["f1"].iloc[0] > 0.9  # its classifier was kept
+
+
+@pytest.mark.parametrize(
+    "corpus, message",
+    [
+        ({"test": CORPUS["train"]}, "no 'train' documents"),
+        ({"train": [Document("a", "text"), Document("b", "text")]}, "no spans"),
+    ],
+)
+def test_bad_corpora(toy, tmp_path, corpus, message):
+    with pytest.raises(ValueError, match=message):
+        fine_tune(corpus, toy, output=tmp_path)
+
+
+def test_an_encoder_that_is_nowhere(tmp_path):
+    with pytest.raises(FileNotFoundError, match="hf download"):
+        fine_tune(CORPUS, "UFNLP/gatortronS", output=tmp_path)
