@@ -10,5 +10,6 @@ from .encoders import *  # noqa: F403
 from .inference import *  # noqa: F403
 from .tagger import *  # noqa: F403
 from .metrics import *  # noqa: F403
+from .train import *  # noqa: F403
 from .errors import *  # noqa: F403
 from .cli import *  # noqa: F403
