@@ -153,10 +153,11 @@ def pair_documents(
     An id on one side only, an id that occurs twice and a text that differs raise `ValueError`.
     """
     golds, preds = _by_id(gold, "gold"), _by_id(pred, "pred")
-    for side, ids in (("pred", golds.keys() - preds), ("gold", preds.keys() - golds)):
+    sides = (("pred", "gold", golds.keys() - preds), ("gold", "pred", preds.keys() - golds))
+    for side, other, ids in sides:
         if ids:
             raise ValueError(
-                f"{side} lacks {len(ids):,} documents of the other side: {_some(sorted(ids))};"
+                f"{side} lacks {len(ids):,} of the documents of {other}: {_some(sorted(ids))};"
                 " predict all documents, or leave these out of both sides"
             )
     pairs = [(doc, preds[doc_id]) for doc_id, doc in golds.items()]
@@ -273,10 +274,8 @@ def _match_most(g: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     choices: dict[int, list[int]] = defaultdict(list)
     for a, b in zip(g[~easy].tolist(), p[~easy].tolist()):
         choices[a].append(b)
-    pairs = largest_matching(choices)
-    return np.append(g[easy], [*pairs]).astype(int), np.append(p[easy], [*pairs.values()]).astype(
-        int
-    )
+    pairs = np.array([*largest_matching(choices).items()], int).reshape(-1, 2)
+    return np.append(g[easy], pairs[:, 0]), np.append(p[easy], pairs[:, 1])
 
 
 def _match_in_turn(g: np.ndarray, p: np.ndarray) -> np.ndarray:
@@ -1106,7 +1105,9 @@ def bootstrap(
         for k, figure in enumerate(figures):
             cells = values[i, k], limits[0, i, k], limits[1, i, k]
             rows[name] |= zip((figure, f"{figure}_low", f"{figure}_high"), map(float, cells))
-    return Scores(rows, f"{level:.0%} intervals, {method}, {resamples:,} times {_unit_note(gold)}")
+    return Scores(
+        rows, f"{100 * level:g}% intervals, {method}, {resamples:,} times {_unit_note(gold)}"
+    )
 
 # %% ../nbs/09_metrics.ipynb #aea2ae0d
 def _swap(first: np.ndarray, second: np.ndarray, columns: list, resamples: int, seed: int):

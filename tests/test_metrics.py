@@ -119,8 +119,8 @@ def test_errors_name_documents_and_hold_no_text():
     cases = [
         (evaluate, [secret], [other], "different texts in 'note-7'"),
         (n2c2_scores, [secret], [other], "different texts in 'note-7'"),
-        (seqeval_scores, [secret], [], "pred lacks 1 documents of the other side: 'note-7'"),
-        (evaluate, [], [secret], "gold lacks 1 documents of the other side: 'note-7'"),
+        (seqeval_scores, [secret], [], "pred lacks 1 of the documents of gold: 'note-7'"),
+        (evaluate, [], [secret], "gold lacks 1 of the documents of pred: 'note-7'"),
         (evaluate, many, [], "'n4' and 4 more"),
         (evaluate, [secret, secret], [secret], "gold holds 'note-7' more than once"),
     ]
