@@ -103,7 +103,9 @@ def _split_like_us(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBas
     )
 
 
-def encoder_limit(config) -> int:
+def encoder_limit(
+    config,  # of a transformers model
+) -> int:  # tokens
     """How many tokens a sequence may have, special ones included, by the encoder's positions."""
     positions = getattr(config, "max_position_embeddings", None) or 512
     offset = config.pad_token_id + 1 if "roberta" in config.model_type else 0

@@ -19,7 +19,7 @@ MAX_SIZE = 300_000  # bytes of a notebook
 PLAIN = {
     *("doc", "docs", "corpus", "gold", "pred", "span", "spans", "text", "windows", "row", "path"),
     *("self", "cls", "seed", "scheme", "tagger", "tokenizer", "encoder", "net", "cache_dir"),
-    *("token_budget", "resamples"),
+    *("token_budget", "resamples", "weight_decay"),
 }
 HAND_WRITTEN = {"__init__", "all", "_modidx"}
 MACHINE_PATH = re.compile(r"(?<![\w.:/~])/(?:home|root|Users|tmp|work|private|var|mnt|opt)/[\w.-]+")
@@ -319,8 +319,9 @@ def _faults(node: ast.AST, lines: list[str], tree: ast.Module) -> Iterator[str]:
 
 
 def _is_method(node: ast.AST, tree: ast.Module) -> bool:
-    """Whether `node` is a method of a class of the cell."""
-    return any(isinstance(owner, ast.ClassDef) and node in owner.body for owner in tree.body)
+    """Whether `node` is a method of a class of the cell that inherits none."""
+    owners = [owner for owner in tree.body if isinstance(owner, ast.ClassDef) and not owner.bases]
+    return any(node in owner.body for owner in owners)
 
 
 CHECKS = [value for name, value in sorted(globals().items()) if name.startswith("check_")]
