@@ -128,7 +128,7 @@ def word_scores(
     windows: Sequence[Window],  # of D documents, numbered from 0
     docs: Sequence[Document],  # the D documents
     *,
-    token_budget: int = 8192,
+    token_budget: int = 8192,  # tokens of a batch, padding included
 ) -> list[np.ndarray]:  # D arrays (words, L) of log-probabilities
     """Log-probabilities of the tags of every word of every document."""
     size = net.config.num_labels

@@ -299,7 +299,7 @@ def _arguments(settings: dict, output: Path, extra: dict) -> TrainingArguments:
         "save_strategy": "epoch",
         "logging_strategy": "epoch",
         "logging_nan_inf_filter": False,
-        "save_total_limit": 1,  # the last one; the best is kept beside it
+        "save_total_limit": 2,  # the best and the last
         "load_best_model_at_end": True,
         "metric_for_best_model": "f1",
         "greater_is_better": True,
