@@ -9,6 +9,7 @@ import torch
 from transformers import BertConfig, BertModel, TrainerCallback, pipeline
 
 from clinical_ner.core import Document, Span
+from clinical_ner.corpora import medmentions
 from clinical_ner.tagger import Tagger, predict
 from clinical_ner.train import fine_tune, last_checkpoint
 
@@ -207,3 +208,16 @@ def test_bad_corpora(toy, tmp_path, corpus, message):
 def test_an_encoder_that_is_nowhere(tmp_path):
     with pytest.raises(FileNotFoundError, match="hf download"):
         fine_tune(CORPUS, "UFNLP/gatortronS", output=tmp_path)
+
+
+@pytest.mark.parametrize("labels, known", [("type", "T201"), ("group", "Disorders")])
+def test_medmentions_trains(data_dir, toy, tmp_path, labels, known):
+    """Part of the real corpus, with semantic types and with their groups."""
+    corpus = medmentions(data_dir / "medmentions" / "conll", labels=labels)
+    docs = next(iter(corpus.values()))
+    part = {"train": docs[:12], "validation": docs[12:16]}
+    tagger, history = fine_tune(part, toy, epochs=1, lr=1e-3, output=tmp_path)
+    assert known in tagger.labels
+    assert set(tagger.labels) == {span.label for doc in part["train"] for span in doc.spans}
+    assert history["loss"].notna().all()
+    assert [doc.id for doc in predict(tagger, docs[16:18])] == [doc.id for doc in docs[16:18]]
