@@ -1,7 +1,11 @@
 """Training end to end with a toy encoder: files, resuming, interruptions, memory."""
 
 import json
+import random
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -126,6 +130,44 @@ def test_a_killed_run_goes_on_and_ends_the_same(run, toy, tmp_path):
     resumed, resumed_history = fine_tune(CORPUS, toy, output=tmp_path, resume=True, **SETTINGS)
     assert list(resumed_history["f1"]) == list(history["f1"])
     assert_same_weights(resumed, unbroken, rtol=0, atol=0)
+
+
+def killed_run(toy: str, output: Path, wait: float):
+    """Train in a process of its own, and kill it `wait` seconds after its first checkpoint."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import test_train as t;"
+        "t.fine_tune(t.CORPUS, sys.argv[2], output=sys.argv[3], resume=True, **t.SETTINGS)"
+    )
+    arguments = [sys.executable, "-c", code, str(Path(__file__).parent), toy, str(output)]
+    with open(output.with_suffix(".log"), "w") as log:
+        process = subprocess.Popen(arguments, stdout=log, stderr=log)
+    try:
+        while last_checkpoint(output / "checkpoints") is None and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(wait)
+    finally:
+        process.kill()
+        process.wait()
+    assert last_checkpoint(output / "checkpoints"), output.with_suffix(".log").read_text()[-2000:]
+
+
+def kill_and_resume(toy: str, output: Path, waits: list[float], unbroken: Tagger):
+    """However often a run is killed, it ends with the weights of one that was not."""
+    for wait in waits:
+        killed_run(toy, output, wait)
+    resumed, _ = fine_tune(CORPUS, toy, output=output, resume=True, **SETTINGS)
+    assert_same_weights(resumed, unbroken, rtol=0, atol=0)
+
+
+def test_a_run_that_is_shot_goes_on_and_ends_the_same(run, toy, tmp_path):
+    kill_and_resume(toy, tmp_path / "run", [0.05], run[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+def test_a_run_that_is_shot_again_and_again_ends_the_same(run, toy, tmp_path, seed):
+    waits = random.Random(seed)
+    kill_and_resume(toy, tmp_path / "run", [waits.random() for _ in range(2)], run[1])
 
 
 def test_a_run_resumes_only_as_it_began(run, toy):
