@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['N2C2_TYPES', 'Scores', 'pair_documents', 'largest_matching', 'label_of', 'evaluate', 'n2c2_scores', 'semeval_scores',
-           'Ceiling', 'encoding_ceiling', 'seqeval_report', 'seqeval_scores', 'dictionary_baseline', 'document_of',
-           'length_of', 'seen_in', 'frequency_in', 'bootstrap', 'compare_systems', 'calibration', 'fit_temperature',
-           'apply_temperature', 'score_thresholds', 'best_threshold', 'keep_confident', 'published']
+           'Ceiling', 'encoding_ceiling', 'seqeval_report', 'seqeval_scores', 'mention_words', 'dictionary_baseline',
+           'document_of', 'length_of', 'seen_in', 'frequency_in', 'bootstrap', 'compare_systems', 'calibration',
+           'fit_temperature', 'apply_temperature', 'score_thresholds', 'best_threshold', 'keep_confident', 'published']
 
 # %% ../nbs/09_metrics.ipynb #65e69fd0
 import csv
@@ -864,7 +864,7 @@ def seqeval_scores(
     return Scores(rows, caption)
 
 # %% ../nbs/09_metrics.ipynb #a4a869f2
-def _mention_words(doc: Document, words: list[tuple[int, int]], span: Span) -> tuple[str, ...]:
+def mention_words(doc: Document, words: list[tuple[int, int]], span: Span) -> tuple[str, ...]:
     """The words of a mention in lower case; a word that the span cuts is cut here too."""
     surface = []
     for first, past in span.fragments or ((span.start, span.end),):
@@ -881,7 +881,7 @@ def _learn_dictionary(train: Iterable[Document]) -> dict[tuple[str, ...], str]:
     for doc in train:
         words = doc_words(doc)
         for span in doc.spans:
-            counts[_mention_words(doc, words, span)][span.label] += 1
+            counts[mention_words(doc, words, span)][span.label] += 1
     counts.pop((), None)  # a mention of spaces only
     return {
         surface: min(labels, key=lambda label: (-labels[label], label))

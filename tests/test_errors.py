@@ -3,12 +3,13 @@
 import random
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clinical_ner.core import Document, Span
-from clinical_ner.errors import KINDS, confusion, find_mistakes
+from clinical_ner.errors import KINDS, confusion, find_mistakes, suspicious_gold
 from clinical_ner.metrics import evaluate
 
 TEXT = "x" * 40
@@ -144,3 +145,75 @@ def test_nothing_to_compare_is_no_mistake():
     assert len(find_mistakes([], [])) == 0
     assert find_mistakes([], []).counts()["all", "cases"] == 0
     assert list(find_mistakes([], []).to_pandas().columns)[0] == "document"
+
+
+# Gold that may be wrong
+
+LABELS = {"fever": "ADE", "aspirin": "Drug", "chest pain": "Reason"}
+
+
+def plain_corpus(n, seed=0):
+    """Documents in which the same words always have the same label."""
+    rng = random.Random(seed)
+    docs = []
+    for number in range(n):
+        words = rng.choices(["fever", "aspirin", "chest pain", "after", "given", "and"], k=12)
+        text, spans = "", []
+        for word in words:
+            text += " " * bool(text)
+            if word in LABELS:
+                spans.append(Span(len(text), len(text) + len(word), LABELS[word]))
+            text += word
+        docs.append(Document(str(number), text, spans))
+    return docs
+
+
+def spoil(doc, rng):
+    """A document with one mention dropped, retyped or cut, and where that is."""
+    span = rng.choice(doc.spans)
+    rest = [other for other in doc.spans if other != span]
+    kind = rng.choice(["dropped", "type", "cut"] if span.label == "Reason" else ["dropped", "type"])
+    if kind == "type":
+        rest.append(Span(span.start, span.end, "Route"))
+    elif kind == "cut":
+        rest.append(Span(span.start + 6, span.end, span.label))
+    return Document(doc.id, doc.text, rest), span
+
+
+def test_errors_against_the_habit_of_the_corpus_come_first():
+    rng = random.Random(3)
+    docs = plain_corpus(60)
+    spoilt = {number: spoil(docs[number], rng) for number in (4, 17, 23, 42, 58)}
+    docs = [spoilt[i][0] if i in spoilt else doc for i, doc in enumerate(docs)]
+    suspects = suspicious_gold(docs)
+    named = {(s.doc_id, place.label) for s in suspects for place in s.proposed}
+    assert {s.doc_id for s in suspects} == set(map(str, spoilt))
+    assert {(str(i), span.label) for i, (_, span) in spoilt.items()} <= named
+    assert suspicious_gold(plain_corpus(60)) == []
+
+
+def test_a_model_can_speak_for_what_the_corpus_never_saw():
+    docs = [Document("a", "new drug here"), Document("b", "plain words only")]
+    tags = ["O", "B-Drug", "I-Drug"]
+    sure = np.log([[0.1, 0.8, 0.1], [0.1, 0.1, 0.8], [0.9, 0.05, 0.05]])
+    calm = np.log([[0.9, 0.05, 0.05]] * 3)
+    suspects = suspicious_gold(docs, scores=[sure, calm], tags=tags)
+    assert [(s.doc_id, s.kind, s.proposed) for s in suspects] == [
+        ("a", "spurious", (Span(0, 8, "Drug"),))
+    ]
+    assert suspects[0].as_proposed == 0
+
+
+def test_a_model_can_speak_against_a_gold_mention():
+    docs = [Document(str(i), "word here", [Span(0, 4, "Drug")] * (i == 0)) for i in range(4)]
+    calm = np.log([[0.98, 0.01, 0.01]] * 2)
+    suspects = suspicious_gold(docs, scores=[calm] * 4, tags=["O", "B-Drug", "I-Drug"])
+    assert [(s.doc_id, s.kind, s.given) for s in suspects] == [("0", "missed", docs[0].spans)]
+    assert (suspects[0].as_proposed, suspects[0].otherwise) == (3, 0)
+
+
+def test_scores_that_do_not_fit_are_refused_without_text():
+    docs = [Document("note-1", "Mr Smith")]
+    with pytest.raises(ValueError, match="'note-1': scores have the shape") as caught:
+        suspicious_gold(docs, scores=[np.zeros((5, 3))], tags=["O", "B-A", "I-A"])
+    assert "Smith" not in str(caught.value)
