@@ -364,7 +364,10 @@ def _running(name: str) -> list[str]:
 _NUMBERS = "40 50 75 80 81 100 120 125 150 200 240 250 300 325 400 500 650 750"
 _LEVELS = "0.4 0.9 1.2 1.4 1.8 2.1 2.5 3.1 3.4 5 5.8 7.4 10 11.6 18.4 20 25 31 40"
 _NO_PROBLEM = re.compile(
-    "prophylaxis|prevention|regimen|control|sleep|coverage|support|bridging|BPH|immuno"
+    "prophylaxis|prevention|regimen|control|sleep|coverage|support|bridging|BPH|immuno|sedation"
+)
+_NAMES_ITS_CAUSE = re.compile(
+    "steroid|induced|HIT|drug|infusion|injection|sedation|INR|red man|serotonin|neuroleptic|DRESS"
 )
 
 
@@ -375,7 +378,8 @@ def _general_context() -> _Context:
     groups = [[part.split(", ") for part in row.split(" | ")[1:4]] for row in _drug_rows()]
     reasons = {reason for group in groups for reason in group[0]}
     context["e"] = sorted(reason for reason in reasons if not _NO_PROBLEM.search(reason))
-    context["a"] = sorted({harm for _, _, harms in groups for harm in harms})
+    harms = {harm for group in groups for harm in group[2]}
+    context["a"] = sorted(harm for harm in harms if not _NAMES_ITS_CAUSE.search(harm))
     context["n"] = [str(n) for n in range(1, 13)]
     context["n1"] = [str(n) for n in range(10)]
     context["n2"] = [str(n) for n in range(50, 96)]
@@ -483,8 +487,23 @@ def _fill(template: _Template, context: _Context, pick: _Pick) -> str:
     text, slots = template
     return text % tuple(map(pick, map(context.__getitem__, slots)))
 
+
+def _fill_apart(template: _Template, context: _Context, pick: _Pick) -> str:
+    """As `_fill`, with no word twice while there are others; slower."""
+    text, slots = template
+    words: list[str] = []
+    for slot in slots:
+        words.append(pick([word for word in context[slot] if word not in words] or context[slot]))
+    return text % tuple(words)
+
 # %% ../nbs/01_samples.ipynb #ffca66f7
 _VISITS = (0, 1, 1, 2, 3, 3, 3, 4, 5, 5)  # which of six patients each of ten notes belongs to
+
+
+def _for_one_reason(drug: _Context, pick: _Pick) -> _Context:
+    """`drug` with one of its reasons, which then is the reason throughout a note."""
+    reason = [pick(drug["E"])]
+    return drug | {"E": reason, "^E": _capital(reason)}
 
 
 @lru_cache(maxsize=16)
@@ -498,15 +517,17 @@ def _patient(seed: int, number: int) -> dict:
     home = []
     for group in rng.sample(groups, rng.randint(2, 10)):
         drug = group[int(len(group) * rng.random() ** 1.7)]  # the first of a group are common
+        drug = _for_one_reason(drug, pick)
         home.append(drug | {"S": [pick(drug["S"])], "Q": [pick(drug["Q"])]})
-    reasons = [pick(drug["E"])[1:-1] for drug in home]
-    others = rng.sample(_general_context()["e"], rng.randint(1, 5))
+    reasons = [drug["E"][0][1:-1] for drug in home]
+    treated = [reason for reason in reasons if not _NO_PROBLEM.search(reason)]
+    others = rng.sample(_general_context()["e"], rng.randint(3, 5))
     return {
         "sex": sex,
         "age": str(rng.randint(19, 94)),
         "year": rng.randint(2101, 2198),
         "home": home,
-        "history": list(dict.fromkeys(reasons + others)),
+        "history": list(dict.fromkeys(treated + others)),
     }
 
 # %% ../nbs/01_samples.ipynb #7787892d
@@ -534,8 +555,8 @@ def _case(patient: dict, words: int, pick: _Pick) -> _Case:
         _templates(patient["sex"]),
         _general_context() | {"e": patient["history"]},
         patient["home"][: 2 + int(size * 3)],
-        [pick(pick(uses["a"])) for _ in range(1 + int(size * 1.5))],
-        [pick(pick(uses["p"])) for _ in range(1 + int(size))],
+        [_for_one_reason(pick(pick(uses["a"])), pick) for _ in range(1 + int(size * 1.5))],
+        [_for_one_reason(pick(pick(uses["p"])), pick) for _ in range(1 + int(size))],
     )
 
 
@@ -627,10 +648,10 @@ def _admission_sections(case: _Case) -> _Sections:
         ("Major Surgical or Invasive Procedure", pick(plain["procedure"])),
         (
             "History of Present Illness",
-            _fill(pick(case.templates["present"]), plain, pick) + "  " + story,
+            _fill_apart(pick(case.templates["present"]), plain, pick) + "  " + story,
         ),
         ("Past Medical History", _history(case.patient, pick)),
-        ("Social History", f"{pick(plain['social'])} {pick(plain['social'])}"),
+        ("Social History", _fill_apart(("%s %s", ("social",) * 2), plain, pick)),
         ("Family History", pick(plain["family"])),
         ("Physical Exam", "\n".join(exam) if case.size > 1 else "On admission: NAD, AOx3"),
         ("Pertinent Results", _labs(1 + int(3 * case.size), pick)),
@@ -649,7 +670,7 @@ def _discharge_sections(case: _Case) -> _Sections:
         ("Discharge Medications", _medications(leaving, style, pick)),
         ("Discharge Disposition", place),
         ("Discharge Diagnosis", pick(case.patient["history"])),
-        ("Discharge Condition", f"{pick(plain['state'])}\n{pick(plain['state'])}"),
+        ("Discharge Condition", _fill_apart(("%s\n%s", ("state",) * 2), plain, pick)),
         ("Discharge Instructions", advice),
         ("Followup Instructions", _fill(pick(templates["follow"]), plain, pick)),
     ]
@@ -682,7 +703,10 @@ def _marked_note(seed: int, number: int, patient: dict) -> str:
     end = pick([":\n", ":\n", ": \n", ":\n\n"])
     title = pick([str, str, str.upper])
     bodies = [title(heading) + end + body for heading, body in sections]
-    return "\n\n".join([top, *bodies]).replace(_AGE, patient["age"]) + "\n"
+    text = "\n\n".join([top, *bodies]) + "\n"
+    if patient["age"][0] == "8":
+        text = text.replace(f"a {_AGE}", f"an {_AGE}")
+    return text.replace(_AGE, patient["age"])
 
 
 def _sample_note(seed: int, number: int) -> Document:

@@ -1,6 +1,8 @@
 """Made-up notes: exact spans, stable draws, enough variety, and the speed that is promised."""
 
 import json
+import random
+import re
 import subprocess
 import sys
 import time
@@ -11,10 +13,13 @@ import pytest
 
 from clinical_ner.core import document_to_dict, split_docs
 from clinical_ner.samples import (
+    _NO_PROBLEM,
     SAMPLE_LABELS,
+    _case,
     _drug_contexts,
     _marked_note,
     _patient,
+    _picker,
     iter_sample_notes,
     sample_notes,
 )
@@ -178,3 +183,34 @@ def test_count_must_not_be_negative():
     assert sample_notes(0) == []
     with pytest.raises(ValueError, match="0 or more"):
         sample_notes(-1)
+
+
+def test_a_patient_is_told_of_in_plain_and_consistent_words():
+    for note in NOTES:
+        text = note.text.replace("\n", " ")
+        assert not re.search(r"\ba 8\d\b|\ban [1-79]\d\b", text)
+        history = note.text.lower().partition("past medical history")[2].partition("social")[0]
+        for treatment in ("prophylaxis", "regimen", "support", "rate control", "prevention"):
+            assert treatment not in history  # what a drug may be given for, but no problem
+        past = [line.strip("0123456789.)#-* ") for line in history.strip(" :\n").split("\n")]
+        assert len(past) == len(set(past)) >= 3
+
+
+def test_a_drug_is_given_for_one_reason_which_is_in_the_history():
+    for number in range(60):
+        patient = _patient(3, number)
+        case = _case(patient, 1200, _picker(random.Random(number)))
+        for drug in case.home + case.acute + case.asked:
+            assert len({word.lower() for slot in ("E", "^E") for word in drug[slot]}) == 1
+        past = {problem.lower() for problem in patient["history"]}
+        reasons = {drug["E"][0][1:-1] for drug in case.home}
+        assert {r.lower() for r in reasons if not _NO_PROBLEM.search(r)} <= past
+
+
+def test_harm_that_names_its_cause_is_always_labelled():
+    """A steroid psychosis is harm done by a drug wherever it stands."""
+    for note in sample_notes(400, seed=8):
+        text = note.text.replace("\n", " ")
+        labelled = {i for s in note.spans for i in range(s.start, s.end)}
+        for match in re.finditer("steroid (psychosis|myopathy)|drug fever|red man syndrome", text):
+            assert match.start() in labelled
