@@ -147,8 +147,14 @@ def _existing(path: str | os.PathLike, remedy: str) -> Path:
 
 
 def _files(path: Path) -> list[Path]:
-    """The files in and below a folder, or the one file."""
-    return [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    """The files in and below a folder that are not hidden, or the one file."""
+    if path.is_file():
+        return [path]
+    return sorted(
+        file
+        for file in path.rglob("*")
+        if file.is_file() and not any(name[0] == "." for name in file.relative_to(path).parts)
+    )
 
 
 def _by_part(files: Iterable[Path]) -> dict[str, Path]:
@@ -550,6 +556,11 @@ def _pubtator_parts(file: Path, folder: Path) -> dict[str, list[Document]]:
         homeless += not parts
         for part in parts:
             corpus[part].append(doc)
+    if not any(corpus.values()):
+        raise ValueError(
+            f"{file}: none of its {homeless:,} documents is in a list of PMIDs; check that lists and"
+            " corpus belong together"
+        )
     if homeless:
         warnings.warn(
             f"{file}: {homeless:,} documents are in no list of PMIDs and were left out; check that"
@@ -643,7 +654,7 @@ _N2C2_WANTED = (
 
 def _brat_folders(path: Path) -> dict[str, list[Path]]:
     """The folders of brat files of each part; "all" where `path` itself is the only one."""
-    folders = sorted({file.parent for file in path.rglob("*.ann")})
+    folders = sorted({file.parent for file in _files(path) if file.suffix == ".ann"})
     if not folders:
         raise FileNotFoundError(f"{path}: no .ann file is there; put {_N2C2_WANTED} there")
     if folders == [path]:
@@ -656,6 +667,11 @@ def _brat_folders(path: Path) -> dict[str, list[Path]]:
             raise ValueError(
                 f"{folder}: its name does not say whether it is train, validation or test; rename"
                 " it, move it away, or give the one folder to read"
+            )
+        if not set(folders).isdisjoint(folder.parents):
+            raise ValueError(
+                f"{folder}: there are .ann files in this folder and in one above it, so that they"
+                " would be read twice; move one of the folders away"
             )
         parts.setdefault(part, []).append(folder)
     return parts

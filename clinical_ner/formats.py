@@ -150,7 +150,7 @@ def _parse_textbounds(lines: Sequence[str], path: str | os.PathLike) -> list[_Te
     """The T lines of an .ann file."""
     found: dict[str, _TextBound] = {}
     for number, line in enumerate(lines, 1):
-        line = line.removesuffix("\r").removeprefix("\ufeff")
+        line = line.removesuffix("\r")
         if not line.startswith("T"):
             if line.strip() and (line[0] not in "REAMN#*" or "\t" not in line):
                 raise ValueError(
@@ -230,6 +230,11 @@ def _brat_concepts(lines: Iterable[str]) -> dict[str, str]:
     return {target: names[0] for target, names in found.items() if len(names) == 1}
 
 
+def _without_mark(lines: Sequence[str]) -> list[str]:
+    """Lines of a file without the byte order mark that the first may begin with."""
+    return [lines[0].removeprefix("\ufeff"), *lines[1:]]
+
+
 def _brat_spans(
     text: str,
     lines: Sequence[str],  # of the .ann file
@@ -239,6 +244,7 @@ def _brat_spans(
     warned: list[str],
 ) -> tuple[list[Span], str]:
     """The spans of an .ann file, and how it counts its offsets."""
+    lines = _without_mark(lines)
     bounds = _parse_textbounds(lines, path)
     counting = _find_counting(text, bounds)
     points = _offset_points(text, counting)
@@ -439,12 +445,17 @@ def _last_number(lines: Iterable[str], letter: str) -> int:
 
 
 def _concept_lines(
-    spans: Sequence[Span], numbers: Sequence[str], lines: Sequence[str]
+    doc: Document, numbers: Sequence[str], lines: Sequence[str]
 ) -> tuple[set[str], list[str]]:
     """Mentions whose concept is not the one of the N lines, and N lines for those that have one."""
     stated, last = _brat_concepts(lines), _last_number(lines, "N")
     renamed, added = set(), []
-    for span, number in zip(spans, numbers):
+    for span, number in zip(doc.spans, numbers):
+        if re.search(r"[\t\r\n]", span.concept):
+            raise ValueError(
+                f"document {doc.id!r}: the concept of span {span.start}-{span.end} holds a tab or a"
+                " line break, which brat files cannot hold; rename it"
+            )
         if span.concept != stated.get(number, ""):
             renamed.add(number)
             if span.concept:
@@ -455,7 +466,7 @@ def _concept_lines(
 
 def _brat_lines(doc: Document, losses: Counter) -> list[str]:
     """The lines of an .ann file, the last one empty as a rule; counts what had to go."""
-    lines = doc.meta.get("brat", [""])
+    lines = _without_mark(doc.meta.get("brat", [""]))
     points = _offset_points(doc.text, doc.meta.get("counting", "characters"))
     bounds = _parse_textbounds(lines, f"meta of document {doc.id!r}")
     matched = _match_bounds(doc, bounds, points)
@@ -468,7 +479,7 @@ def _brat_lines(doc: Document, losses: Counter) -> list[str]:
             mentions[numbers[-1]] = _textbound_line(doc, span, numbers[-1], points)
             labels[numbers[-1]] = span.label
     old = {bound.id for bound in bounds}
-    renamed, concepts = _concept_lines(doc.spans, numbers, lines)
+    renamed, concepts = _concept_lines(doc, numbers, lines)
     kept = [
         _edit_line(line, mentions, labels)
         for line in _without_gone(lines, old - set(numbers), losses)
@@ -483,10 +494,10 @@ def _brat_lines(doc: Document, losses: Counter) -> list[str]:
 def _check_file_ids(doc_id: str, seen: set[str]):
     """Raise `ValueError` for an id that cannot name a file of its own in a folder."""
     parts = doc_id.split("/")
-    if doc_id in seen or any(part in ("", ".", "..") or "\0" in part for part in parts):
+    if doc_id in seen or any(part[:1] in ("", ".") or "\0" in part for part in parts):
         raise ValueError(
             f"document {doc_id!r}: the id is {'there twice' if doc_id in seen else 'no file name'};"
-            " ids name the files, so each must be a file name of its own"
+            " ids name the files, so each must be a file name of its own, without a dot before it"
         )
     seen.add(doc_id)
 
@@ -507,7 +518,8 @@ def write_brat(
     seen: set[str] = set()
     for doc in docs:
         _check_file_ids(doc.id, seen)
-        lines = "\n".join(_brat_lines(doc, losses))
+        mark = "\ufeff" if doc.meta.get("brat", [""])[0].startswith("\ufeff") else ""
+        lines = mark + "\n".join(_brat_lines(doc, losses))
         if texts:
             with open_atomic(Path(folder) / f"{doc.id}.txt") as file:
                 file.write(doc.text)
@@ -634,10 +646,11 @@ def _pubtator_block(doc: Document, losses: Counter) -> str:
     """The lines of one document; counts what the format cannot hold."""
     pmid = doc.meta.get("pmid", doc.id)
     fields = [span.label + span.concept for span in doc.spans]
-    if re.search(r"[|\t\r\n]", pmid) or any(re.search(r"[\t\r\n]", field) for field in fields):
+    empty = not pmid or not all(span.label for span in doc.spans)
+    if empty or re.search(r"[|\t\r\n]", pmid) or re.search(r"[\t\r\n]", "".join(fields)):
         raise ValueError(
             f"document {doc.id!r}: its id, a label or a concept holds a tab, a line break or (the"
-            " id) '|', which PubTator files cannot hold; rename it"
+            " id) '|', which PubTator files cannot hold, or the id or a label is empty; rename it"
         )
     title, found, abstract = doc.text.partition("\n")
     losses["line breaks written as spaces"] += len(re.findall(r"[\r\n]", title + abstract))
@@ -791,7 +804,8 @@ def _survey_conll(
     sentences: list[list[str]] = [[]]
     for _, fields in _iter_conll_rows(path, sep, tag_column):
         if len(fields) < 2:
-            marked, after = marked or bool(fields), 0
+            marked = marked or bool(fields)
+            after = after if marked and not fields else 0
             sentences.append([])
             continue
         sentences[-1].append(sys.intern(fields[tag_column]))
@@ -805,7 +819,7 @@ def _survey_conll(
 # %% ../nbs/03_formats.ipynb #b8fdcfac
 def _begins_document(layout: _ConllLayout, before: list, rows: list) -> bool:
     """Whether the sentence `rows` begins a document, without a mark saying so."""
-    if layout.placed:
+    if layout.placed and not layout.marked:
         return int(rows[0][1]) < int(before[-1][2])
     return not layout.marked
 
@@ -947,6 +961,11 @@ def _conll_block(doc: Document, losses: Counter, options: dict) -> str:
             start, end = words[i]
             fields = [doc.text[start:end], *([str(start), str(end)] if options["offsets"] else ())]
             fields += [*(others[i] if others else ()), tag]
+            if fields[0].startswith(_MARK):
+                raise ValueError(
+                    f"document {doc.id!r}: the word at {start}-{end} would be read as a document"
+                    " mark; remove the document or the word"
+                )
             if any(options["sep"] in field or "\n" in field for field in fields):
                 raise ValueError(
                     f"document {doc.id!r}: the word at {start}-{end}, its tag or another column"
@@ -1045,8 +1064,8 @@ def _split_marked(triples: list[tuple[str, str, str]], place: str) -> list[list[
     return sentences
 
 
-def _csv_document(doc_id: str, sentences: list[list[tuple]]) -> tuple[Document, int]:
-    """The document of a row, and how many mentions have words with different concepts."""
+def _csv_document(doc_id: str, sentences: list[list[tuple]], losses: Counter) -> Document:
+    """The document of a row; counts concepts that it cannot hold."""
     doc = _tagged_document(
         doc_id,
         [[word for word, _, _ in sentence] for sentence in sentences],
@@ -1055,12 +1074,16 @@ def _csv_document(doc_id: str, sentences: list[list[tuple]]) -> tuple[Document, 
     )
     codes = [code.partition("-")[2] for sentence in sentences for _, code, _ in sentence]
     starts = [start for start, _ in doc.meta["words"]]
-    spans, mixed = [], 0
+    spans = []
     for span in doc.spans:
         inside = codes[bisect_left(starts, span.start) : bisect_left(starts, span.end)]
-        mixed += len(set(inside)) > 1
+        losses["mentions with several codes, of which the first is kept"] += len(set(inside)) > 1
         spans.append(replace(span, concept="" if inside[0] == _NO_CONCEPT else inside[0]))
-    return replace(doc, spans=spans), mixed
+    bare = (code for sentence in sentences for _, code, tag in sentence if tag == "O")
+    losses["words with a code but no type, whose code is left out"] += sum(
+        code != "O" for code in bare
+    )
+    return replace(doc, spans=spans)
 
 
 def _iter_csv_rows(path: str | os.PathLike) -> Iterator[tuple[int, list[str]]]:
@@ -1094,9 +1117,8 @@ def iter_medmentions_csv(
     for number, (line, cells) in enumerate(_iter_csv_rows(path), 1):
         place = f"{path}, line {line} (row {number})"
         sentences = _split_marked(_parse_cells(cells, place), place)
-        doc, mixed = _csv_document(f"{stem}-{number}", sentences)
+        doc = _csv_document(f"{stem}-{number}", sentences, losses)
         invalid += _count_invalid(doc)
-        losses["mentions with several codes, of which the first is kept"] += mixed
         yield doc
     _print_invalid(path, invalid, "BILOU")
     _print_losses(path, losses)
@@ -1391,10 +1413,12 @@ def write_bioc(
         if collection is None:
             head = bioc.biocxml.loads(doc.meta["bioc"]) if "bioc" in doc.meta else None
             collection = _bioc_collection(head)
-        if re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]", doc.text):
+        fields = (doc.id, doc.text, *(span.label + span.concept for span in doc.spans))
+        if re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]", "".join(fields)):
             raise ValueError(
-                f"document {doc.id!r}: the text has control characters, such as a form feed, which"
-                " XML cannot hold; replace each by a space, so that offsets stay"
+                f"document {doc.id!r}: its text, its id, a label or a concept has control characters,"
+                " such as a form feed, which XML cannot hold; replace each by a space, so that"
+                " offsets stay"
             )
         collection.add_document(_bioc_record(doc, losses))
     collection = collection or _bioc_collection()

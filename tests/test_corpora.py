@@ -221,6 +221,13 @@ def test_medmentions_document_in_no_list_is_a_warning(tmp_path):
         assert sizes(medmentions(tmp_path)) == {"test": (1, 1)}
 
 
+def test_medmentions_lists_of_another_corpus_are_an_error(tmp_path):
+    write_pubtator([Document("1", "Fever\nx")], tmp_path / "corpus_pubtator.txt")
+    (tmp_path / "corpus_pubtator_pmids_test.txt").write_text("9\n")
+    with pytest.raises(ValueError, match="none of its 1 documents is in a list of PMIDs"):
+        medmentions(tmp_path)
+
+
 @pytest.mark.filterwarnings("ignore:MedMentions")
 def test_medmentions_csv(data_dir, tmp_path, capsys):
     built = data_dir / "medmentions" / "built_data" / "DERIVED_from_conll_40docs.csv"
@@ -344,6 +351,25 @@ def test_n2c2_published_counts_give_no_warning(tmp_path, no_warning):
         "validation": 30,
         "test": 202,
     }
+
+
+@pytest.mark.filterwarnings("ignore:n2c2", "ignore:NCBI")
+def test_hidden_copies_of_files_do_not_count(tmp_path):
+    for folder in ("train", "train/.ipynb_checkpoints", "test"):
+        write_brat(NOTES[:3] if "train" in folder else NOTES[3:5], tmp_path / "n2c2" / folder)
+    corpus = n2c2_2018(tmp_path / "n2c2", dev_split=0)
+    assert {part: len(docs) for part, docs in corpus.items()} == {"train": 3, "test": 2}
+    for folder in ("in/.ipynb_checkpoints", "in"):
+        (tmp_path / "ncbi" / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "ncbi" / folder / "test.tsv").write_text("Fever\tB-Disease\n")
+    assert list(ncbi_disease(tmp_path / "ncbi")) == ["test"]
+
+
+def test_n2c2_folder_in_a_folder_is_an_error(tmp_path):
+    write_brat(NOTES[:2], tmp_path / "train")
+    write_brat(NOTES[2:4], tmp_path / "train" / "test")
+    with pytest.raises(ValueError, match="test: there are .ann files in this folder and in one"):
+        n2c2_2018(tmp_path)
 
 
 def test_n2c2_errors(tmp_path):

@@ -291,6 +291,17 @@ def test_changed_text_leaves_no_old_words(tmp_path):
     assert (tmp_path / "b.txt").read_text() == "1|t|XXXX\n1\t0\t4\tXXXX\tX\tC1\n\n"
 
 
+def test_brat_annotations_with_a_byte_order_mark(tmp_path):
+    ann = "\ufeffT1\tADE 0 4\tRash\nT2\tSite 8 12\tleft\n"
+    folder = brat_folder(tmp_path / "a", ann)
+    assert copy_of(folder) == ann.encode()
+    doc = read_brat(folder)[0]
+    for spans in ([replace(doc.spans[0], label="X"), doc.spans[1]], doc.spans[1:]):
+        write_brat([replace(doc, spans=spans)], tmp_path / "b")
+        assert read_brat(tmp_path / "b")[0].spans == tuple(spans)
+        assert (tmp_path / "b" / "b.ann").read_text().startswith("\ufeffT")
+
+
 def test_brat_lines_survive_json(tmp_path):
     folder = brat_folder(tmp_path / "a", "T4\tADE 0 4\tRash\r\n#1\tAnnotatorNotes T4\tx\r\n")
     write_jsonl(read_brat(folder), tmp_path / "a.jsonl")
@@ -396,7 +407,7 @@ def test_mismatch_can_be_counted(tmp_path, capsys):
     assert (tmp_path / "b" / "b.ann").read_text() == "T1\tADE 0 4\tRash\nT2\tS 8 12\tleft\n"
 
 
-@pytest.mark.parametrize("doc_id", ["../out", "/abs", "", "a//b", "a\0"])
+@pytest.mark.parametrize("doc_id", ["../out", "/abs", "", "a//b", "a\0", ".hidden", "a/.b"])
 def test_brat_ids_stay_in_the_folder(tmp_path, doc_id):
     with pytest.raises(ValueError, match="no file name"):
         write_brat([Document(doc_id, "")], tmp_path)
@@ -407,6 +418,8 @@ def test_what_brat_cannot_write(tmp_path):
         write_brat([Document("a", ""), Document("a", "")], tmp_path)
     with pytest.raises(ValueError, match="'a': the label of span 0-1 is empty or holds a blank"):
         write_brat([Document("a", "x", [Span(0, 1, "Adverse event")])], tmp_path)
+    with pytest.raises(ValueError, match="'a': the concept of span 0-1 holds a tab or a line"):
+        write_brat([Document("a", "x", [Span(0, 1, "X", concept="C1\nT9\tX 0 1\tx")])], tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -464,6 +477,14 @@ def test_bad_csv(tmp_path, rows, told):
     assert f"p.csv, {told}" in message(read_medmentions_csv, tmp_path / "p.csv")
 
 
+def test_csv_codes_without_a_type_are_counted(tmp_path, capsys):
+    cells = [["<START>", "a", "b", "<END>"], ["U-C1", "U-C2"], ["O", "U-T1"]]
+    cells[1:] = [["<START>", *tags, "<END>"] for tags in cells[1:]]
+    (tmp_path / "p.csv").write_text(HEADER + ",".join(f'"{cell}"' for cell in cells))
+    assert len(read_medmentions_csv(tmp_path / "p.csv")[0].spans) == 1
+    assert "words with a code but no type, whose code is left out 1" in capsys.readouterr().out
+
+
 # PubTator
 
 
@@ -509,6 +530,9 @@ def test_what_pubtator_cannot_write_is_told(tmp_path, capsys):
     assert "line breaks written as spaces 3" in told and "outer hull 1" in told
     with pytest.raises(ValueError, match="'a\\|b': its id, a label or a concept"):
         write_pubtator([Document("a|b", "x")], tmp_path / "b.txt")
+    for bad in (Document("", "x"), Document("a", "x", [Span(0, 1, "")])):
+        with pytest.raises(ValueError, match="the id or a label is empty"):
+            write_pubtator([bad], tmp_path / "b.txt")
     assert not (tmp_path / "b.txt").exists()
 
 
@@ -581,6 +605,9 @@ def test_columns_and_offsets(tmp_path):
     assert [doc.text for doc in read_conll(tmp_path / "y.conll")] == ["e", "a  bc\n d"]
     not_offsets = conll(tmp_path, "abc\t0\t1\tO\n")[0]
     assert not_offsets.meta["conll"]["columns"] == [["0", "1"]] and not_offsets.text == "abc"
+    in_sentence = conll(tmp_path, "-DOCSTART- (n)\n\nab\t0\t2\tO\n\nc\t0\t1\tB-X\n")
+    assert [(doc.id, doc.text) for doc in in_sentence] == [("n", "ab\nc")]  # marks decide
+    assert in_sentence[0].meta["conll"]["columns"] == [["0", "2"], ["0", "1"]]
     tag_first = conll(tmp_path, "O\tB-X\tNN\n", tag_column=1)[0]
     assert tag_first.text == "O" and tag_first.spans == (Span(0, 1, "X"),)
 
@@ -597,6 +624,8 @@ def test_losses_of_tags_are_told(tmp_path, capsys):
     assert "boundary inside a word 2" in told
     with pytest.raises(ValueError, match="'n': the word at 0-3"):
         write_conll([Document("n", "a b", meta={"words": [[0, 3]]})], tmp_path / "z", sep=" ")
+    with pytest.raises(ValueError, match="'n': the word at 0-10 would be read as a document mark"):
+        write_conll([Document("n", "-DOCSTART-", meta={"words": [[0, 10]]})], tmp_path / "z")
     empty = Document("s", "", meta={"words": [], "unit": "sentence"})
     write_conll([empty, doc], tmp_path / "y.conll")
     assert "sentences without words 1" in capsys.readouterr().out
@@ -685,6 +714,12 @@ def test_bad_bioc(tmp_path, old, new, told):
     (tmp_path / "a.xml").write_text(BIOC.replace(old, new))
     got = message(read_bioc, tmp_path / "a.xml")
     assert got.startswith("a.xml") and told in got
+
+
+@pytest.mark.parametrize("span", [Span(0, 1, "A\x01"), Span(0, 1, "A", concept="\x01")])
+def test_bioc_names_the_document_that_xml_cannot_hold(tmp_path, span):
+    with pytest.raises(ValueError, match="'n1': its text, its id, a label or a concept"):
+        write_bioc([Document("n1", "x", [span])], tmp_path / "a.xml")
 
 
 def test_bioc_names_the_extra(tmp_path, monkeypatch):
