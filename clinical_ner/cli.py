@@ -254,9 +254,9 @@ def clinical_ner_prepare(
         raise ValueError(f"--task {task}: only ner is known")
     if sep not in _SEPARATORS:
         raise ValueError(f"--sep {sep!r}: use tab or space")
+    source = _existing(input_dir, "--input_dir")
     if not target_dir or not tokenizer:
         raise ValueError("--target_dir and --tokenizer are needed")
-    source, target = _existing(input_dir, "--input_dir"), Path(target_dir)
     from clinical_ner.encoders import load_tokenizer
 
     pieces = load_tokenizer(tokenizer, max_length=max_seq_len, cache_dir=cache_dir)
@@ -267,12 +267,12 @@ def clinical_ner_prepare(
     report = {"seed": seed, "tokenizer": tokenizer, "max_seq_len": max_seq_len}
     report |= {"similar_texts_in_two_parts": _report_leaks(parts), "parts": {}}
     for part, docs in parts.items():
-        path = target / f"{_FILE_NAMES[part]}.{ext.lstrip('.')}"
+        path = Path(target_dir) / f"{_FILE_NAMES[part]}.{ext.lstrip('.')}"
         counts = _write_words(docs, path, pieces, max_seq_len, _SEPARATORS[sep])
         sizes = ", ".join(f"{n:,} {what}" for what, n in counts.items() if what != "losses")
         print(f"{path}: {sizes}")
         report["parts"][path.name] = counts | {"ids": [doc.id for doc in docs]}
-    with open_atomic(target / "prepared.json") as file:
+    with open_atomic(Path(target_dir) / "prepared.json") as file:
         json.dump(report, file, indent=1)
 
 # %% ../nbs/18_cli.ipynb #65dc12fa

@@ -19,7 +19,7 @@ MAX_SIZE = 300_000  # bytes of a notebook
 PLAIN = {
     *("doc", "docs", "corpus", "gold", "pred", "span", "spans", "text", "windows", "row", "path"),
     *("self", "cls", "seed", "scheme", "tagger", "tokenizer", "encoder", "net", "cache_dir"),
-    *("token_budget", "resamples", "weight_decay"),
+    *("token_budget", "resamples", "weight_decay", "words"),
 }
 HAND_WRITTEN = {"__init__", "all", "_modidx"}
 MACHINE_PATH = re.compile(r"(?<![\w.:/~])/(?:home|root|Users|tmp|work|private|var|mnt|opt)/[\w.-]+")
