@@ -190,7 +190,7 @@ def test_a_patient_is_told_of_in_plain_and_consistent_words():
         text = note.text.replace("\n", " ")
         assert not re.search(r"\ba 8\d\b|\ban [1-79]\d\b", text)
         history = note.text.lower().partition("past medical history")[2].partition("social")[0]
-        for treatment in ("prophylaxis", "regimen", "support", "rate control", "prevention"):
+        for treatment in ("prophylaxis", "regimen", "support", "rate control", "cessation"):
             assert treatment not in history  # what a drug may be given for, but no problem
         past = [line.strip("0123456789.)#-* ") for line in history.strip(" :\n").split("\n")]
         assert len(past) == len(set(past)) >= 3
@@ -214,3 +214,27 @@ def test_harm_that_names_its_cause_is_always_labelled():
         labelled = {i for s in note.spans for i in range(s.start, s.end)}
         for match in re.finditer("steroid (psychosis|myopathy)|drug fever|red man syndrome", text):
             assert match.start() in labelled
+
+
+def test_drugs_are_given_for_what_they_are_good_for():
+    """No pair that a wide group of drugs would make: a mineral for another's lack, and such."""
+    groups = [group for use in _drug_contexts().values() for group in use]
+    pairs = {
+        (drug["N"][0][1:-1], reason[1:-1])
+        for group in groups
+        for drug in group
+        for reason in drug["E"]
+    }
+    for drug, reason in [
+        ("Lidocaine", "smoking cessation"),
+        ("Nystatin", "constipation"),
+        ("Vitamin B12", "iron deficiency"),
+        ("Donepezil", "Parkinson's disease"),
+        ("Magnesium Oxide", "hypokalemia"),
+        ("Potassium", "hypocalcemia"),
+        ("Ondansetron", "upper GI bleed"),
+        ("Imatinib", "breast cancer"),
+        ("Fosphenytoin", "agitation"),
+    ]:
+        assert (drug, reason) not in pairs
+    assert ("Nicotine", "smoking cessation") in pairs and ("Nystatin", "oral thrush") in pairs
