@@ -8,6 +8,7 @@ others. The table goes to `benchmarks/results/metrics.json`.
 """
 
 import argparse
+import gc
 import json
 import random
 import time
@@ -66,6 +67,8 @@ def as_documents(sequences: list[list[str]]) -> list[Document]:
 def seconds(function, runs: int) -> tuple[float, object]:
     """The fewest CPU seconds that `function` took, and its result."""
     times = []
+    gc.collect()
+    gc.freeze()  # what is there already is not searched for garbage again and again
     for _ in range(runs):
         begin = time.process_time()
         result = function()

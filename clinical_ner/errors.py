@@ -406,7 +406,7 @@ def suspicious_gold(
     *,
     scores: Sequence | None = None,  # an array (words, L) of log-probabilities for each document
     tags: Sequence[str] = (),  # the IOB2 tag of each of the L columns
-) -> list[Suspect]:  # the most suspicious first
+) -> list[Suspect]:  # the most suspicious first, one for a place
     """Places where gold is probably wrong, by the rest of the corpus and by a model.
 
     `scores` must come from models that have not seen the document (cross-validation), one row for
@@ -427,13 +427,28 @@ def suspicious_gold(
             if odds > 0:
                 evidence = odds, as_proposed, otherwise
                 suspects.append(Suspect(doc.id, case.kind, case.gold, case.pred, *evidence))
-    return sorted(suspects, key=lambda suspect: -suspect.log_odds)
+    return _one_a_place(sorted(suspects, key=lambda suspect: -suspect.log_odds))
+
+
+def _one_a_place(suspects: Sequence[Suspect]) -> list[Suspect]:
+    """Those that overlap none before them."""
+    kept, places = [], defaultdict(list)
+    for suspect in suspects:
+        taken = places[suspect.doc_id]
+        if not any(suspect.start < end and start < suspect.end for start, end in taken):
+            taken.append((suspect.start, suspect.end))
+            kept.append(suspect)
+    return kept
 
 
 def _check_scores(docs: Sequence[Document], scores: Sequence, tags: Sequence[str]):
     """Raise `ValueError` where scores and documents do not belong together."""
     from clinical_ner.tags import doc_words
 
+    if any(rows is not None for rows in scores) and (
+        "O" not in tags or any(tag[0] not in "OBI" for tag in tags)
+    ):
+        raise ValueError("`tags` must be IOB2 tags, one for each column of scores: O, B-..., I-...")
     if len(docs) != len(scores):
         raise ValueError(f"{len(docs):,} documents but scores for {len(scores):,}; give one each")
     for doc, rows in zip(docs, scores):
