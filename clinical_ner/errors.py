@@ -370,6 +370,24 @@ def _model_odds(case: Mistake, words: Sequence, scores, column: dict) -> float:
     place = words[first:past], scores[first:past]
     return _reading_score(case.pred, *place, column) - _reading_score(case.gold, *place, column)
 
+
+def _sharpness(docs: Sequence[Document], scores: Sequence, column: dict) -> float:
+    """The factor of all log-probabilities under which the gold tags are most likely."""
+    import numpy as np
+
+    from clinical_ner.tags import doc_words, fit_spans, spans_to_tags
+
+    gold = [tag for doc in docs for tag in spans_to_tags(fit_spans(doc)[0], doc_words(doc))]
+    rows = np.concatenate([np.asarray(row, float) for row in scores])
+    own = rows[np.arange(len(rows)), [column.get(tag, column["O"]) for tag in gold]]
+    low, high = 0.01, 2.0
+    for _ in range(20):
+        middle = (low + high) / 2
+        weights = np.exp(middle * (rows - rows.max(axis=1, keepdims=True)))
+        expected = (weights * rows).sum(axis=1) / weights.sum(axis=1)
+        low, high = (middle, high) if (own - expected).sum() > 0 else (low, middle)
+    return (low + high) / 2
+
 # %% ../nbs/11_errors.ipynb #5f5cfe73
 def _corpus_odds(doc: Document, words: list, case: Mistake, usage: _Usage):
     """Mean log-odds of the corpus for a proposal; how often it is so elsewhere, and otherwise."""
@@ -401,6 +419,9 @@ def _cases(doc: Document, dictionary: Document, scores, tags: Sequence[str]) -> 
                 yield case
 
 
+_MOST = math.log(20)  # the most that a model may say for or against one place
+
+
 def suspicious_gold(
     docs: Iterable[Document],  # gold
     *,
@@ -419,11 +440,14 @@ def suspicious_gold(
     rows = [None] * len(docs) if scores is None else list(scores)
     column, usage, suspects = {tag: i for i, tag in enumerate(tags)}, _count_usage(docs), []
     _check_scores(docs, rows, tags)
+    sharpness = _sharpness(docs, rows, column) if docs and scores is not None else 0.0
     for doc, found, row in zip(docs, dictionary_baseline(docs, docs), rows):
         words = doc_words(doc)
         for case in _cases(doc, found, row, tags):
             odds, as_proposed, otherwise = _corpus_odds(doc, words, case, usage)
-            odds += 0 if row is None else _model_odds(case, words, row, column)
+            if row is not None:
+                model = sharpness * _model_odds(case, words, row, column)
+                odds += max(-_MOST, min(_MOST, model))
             if odds > 0:
                 evidence = odds, as_proposed, otherwise
                 suspects.append(Suspect(doc.id, case.kind, case.gold, case.pred, *evidence))
