@@ -112,6 +112,8 @@ def run_ours(args: argparse.Namespace, seed: int, folder: Path) -> dict:
         epochs=args.epochs,
         lr=args.lr,
         batch_size=args.batch_size,
+        weight_decay=0.0,  # as the plain Trainer has it by default, and so for `warmup`
+        warmup=0.0,
         seed=seed,
         output=folder,
         resume=True,
