@@ -8,7 +8,9 @@ __all__ = ['read_documents', 'read_corpus', 'cut_windows', 'clinical_ner_prepare
 
 # %% ../nbs/18_cli.ipynb #55a6c759
 import json
+import os
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -29,10 +31,12 @@ from clinical_ner.core import (
     split_docs,
 )
 from clinical_ner.formats import (
+    read_bioc,
     read_brat,
     read_conll,
     read_medmentions_csv,
     read_pubtator,
+    visible_files,
     write_brat,
     write_conll,
 )
@@ -50,11 +54,10 @@ def _existing(path: str | Path, flag: str) -> Path:
 
 def _read_texts(folder: Path) -> list[Document]:
     """The .txt files of a folder as documents without spans."""
-    paths = sorted(path for path in folder.rglob("*.txt") if path.name[0] != ".")
+    paths = visible_files(folder, ".txt")
     if not paths:
         raise ValueError(f"{folder}: no .txt files there; name the folder that holds the notes")
-    names = [path.relative_to(folder).with_suffix("").as_posix() for path in paths]
-    return [Document(name, read_text(path)) for name, path in zip(names, paths)]
+    return [Document(name, read_text(path)) for name, path in sorted(paths.items())]
 
 
 def _is_pubtator(path: Path) -> bool:
@@ -66,23 +69,41 @@ def _is_pubtator(path: Path) -> bool:
     return b"|t|" in first and b"\t" not in first.partition(b"|t|")[0]
 
 
+def _reader(path: Path) -> Callable[..., list[Document]]:
+    """The reader for a file, by its name or its first line."""
+    by_ending = {".jsonl": read_jsonl, ".csv": read_medmentions_csv, ".xml": read_bioc}
+    if path.suffix in by_ending:
+        return by_ending[path.suffix]
+    if path.suffix == ".gz" and Path(path.stem).suffix in by_ending:
+        raise ValueError(f"{path}: only PubTator files are read packed; unpack it first (gunzip)")
+    try:
+        return read_pubtator if _is_pubtator(path) else read_conll
+    except EOFError:
+        raise ValueError(f"{path}: the packed file is cut short; fetch it again") from None
+
+
 def read_documents(
-    path: str | Path,  # a brat folder, or a file: CoNLL, PubTator, JSON lines, MedMentions table
+    path: str | Path,  # a brat folder, or a file: CoNLL, PubTator, JSON lines, CSV, BioC
     **options,  # for the reader of that format, such as `texts` of `read_brat`
 ) -> list[Document]:
-    """Documents of a file or folder, in the format that its name or its first line shows."""
+    """Documents of a file or folder, in the format that its name or its first line shows.
+
+    Two documents with one id raise `ValueError`: scores match documents by their ids.
+    """
     path = Path(path)
-    if path.is_dir():
-        if not any(path.rglob("*.ann")):
-            raise ValueError(
-                f"{path}: no .ann files there, nor train, dev or test; name a brat folder, a"
-                " corpus with these parts, or a file"
-            )
-        return read_brat(path, **options)
-    name = path.name.removesuffix(".gz")
-    if name.endswith((".jsonl", ".csv")):
-        return (read_jsonl if name.endswith("l") else read_medmentions_csv)(path, **options)
-    return (read_pubtator if _is_pubtator(path) else read_conll)(path, **options)
+    if path.is_dir() and not any(path.rglob("*.ann")):
+        raise ValueError(
+            f"{path}: no .ann files there, nor train, dev or test; name a brat folder, a"
+            " corpus with these parts, or a file"
+        )
+    docs = (read_brat if path.is_dir() else _reader(path))(path, **options)
+    repeated = [doc_id for doc_id, n in Counter(doc.id for doc in docs).items() if n > 1]
+    if repeated:
+        raise ValueError(
+            f"{path}: {len(repeated):,} document ids occur more than once, such as"
+            f" {repeated[0]!r}; give each document an id of its own"
+        )
+    return docs
 
 
 _PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
@@ -231,6 +252,34 @@ def _write_words(
     }
 
 
+def _write_parts(
+    parts: dict[str, list[Document]],
+    names: dict[str, str],  # part to file name
+    target: Path,
+    write: Callable[[list[Document], Path], dict],  # writes one part and counts it
+) -> dict[str, dict]:  # file name to its counts and document ids
+    """Write all parts, or none: the files get their place when the last of them is right.
+
+    A part that an earlier call left there, and this one does not replace, raises `ValueError`: its
+    documents may be in another part now.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    left = sorted(path.name for path in target.iterdir() if path.name.partition(".")[0] in _PARTS)
+    left = [name for name in left if name not in names.values()]
+    if left:
+        raise ValueError(f"{target} holds {', '.join(left)} of before; remove it, or name another")
+    counts = {}
+    with tempfile.TemporaryDirectory(prefix=".preparing-", dir=target) as folder:
+        for part, docs in parts.items():
+            row = write(docs, Path(folder, names[part]))
+            sizes = ", ".join(f"{n:,} {what}" for what, n in row.items() if what != "losses")
+            print(f"{target / names[part]}: {sizes}")
+            counts[names[part]] = row | {"ids": [doc.id for doc in docs]}
+        for name in counts:
+            os.replace(Path(folder, name), target / name)
+    return counts
+
+
 def clinical_ner_prepare(
     *,
     input_dir: str = None,  # a brat folder or another corpus, with or without train, dev and test
@@ -254,6 +303,8 @@ def clinical_ner_prepare(
         raise ValueError(f"--task {task}: only ner is known")
     if sep not in _SEPARATORS:
         raise ValueError(f"--sep {sep!r}: use tab or space")
+    if not ext.lstrip(".").isalnum():
+        raise ValueError(f"--ext {ext!r}: use letters and digits, such as tsv")
     source = _existing(input_dir, "--input_dir")
     if not target_dir or not tokenizer:
         raise ValueError("--target_dir and --tokenizer are needed")
@@ -265,13 +316,13 @@ def clinical_ner_prepare(
     parts = _named_corpus(corpus, source, **options)
     parts = _split_off(parts, dev_split, test_split, seed)
     report = {"seed": seed, "tokenizer": tokenizer, "max_seq_len": max_seq_len}
-    report |= {"similar_texts_in_two_parts": _report_leaks(parts), "parts": {}}
-    for part, docs in parts.items():
-        path = Path(target_dir) / f"{_FILE_NAMES[part]}.{ext.lstrip('.')}"
-        counts = _write_words(docs, path, pieces, max_seq_len, _SEPARATORS[sep])
-        sizes = ", ".join(f"{n:,} {what}" for what, n in counts.items() if what != "losses")
-        print(f"{path}: {sizes}")
-        report["parts"][path.name] = counts | {"ids": [doc.id for doc in docs]}
+    report |= {"similar_texts_in_two_parts": _report_leaks(parts)}
+
+    def write(docs: list[Document], path: Path) -> dict:
+        return _write_words(docs, path, pieces, max_seq_len, _SEPARATORS[sep])
+
+    names = {part: f"{_FILE_NAMES[part]}.{ext.lstrip('.')}" for part in parts}
+    report["parts"] = _write_parts(parts, names, Path(target_dir), write)
     with open_atomic(Path(target_dir) / "prepared.json") as file:
         json.dump(report, file, indent=1)
 
@@ -484,7 +535,7 @@ def run_command(
     given = vars(parser.parse_args(flags))
     try:
         command(**{flag: value for flag, value in given.items() if flag not in ("pdb", "xtra")})
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
         _fail(name, error)
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
