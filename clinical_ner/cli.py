@@ -483,8 +483,8 @@ def clinical_ner_evaluate(
 def clinical_ner_demo(
     *,
     output: str = "demo",  # folder for the model, scores.json and the annotated notes in found/
-    notes: int = 120,  # made-up notes to train on; a quarter as many are held out for the test
-    num_train_epochs: int = 3,  # passes over them
+    notes: int = 80,  # made-up notes to train on; a quarter as many are held out for the test
+    num_train_epochs: int = 2,  # passes over them
     seed: int = 0,  # of the notes and of training
 ):
     """Fine-tune a small encoder on made-up discharge summaries, annotate others, print the scores."""
@@ -504,7 +504,8 @@ def clinical_ner_demo(
         packaged_encoder(),
         epochs=num_train_epochs,
         lr=5e-4,
-        batch_size=8,
+        batch_size=4,
+        max_length=128,
         seed=seed,
         output=target / "model",
     )
