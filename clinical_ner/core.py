@@ -212,20 +212,25 @@ def document_to_dict(doc: Document) -> dict:
     )
 
 
+def _dict_to_span(row: dict) -> Span:
+    """One span of `document_to_dict`; the error never repeats what stood in place of a number."""
+    try:
+        return Span(
+            int(row["start"]),
+            int(row["end"]),
+            str(row["label"]),
+            float(row.get("score", 1.0)),
+            tuple((int(a), int(b)) for a, b in row.get("fragments", ())),
+            str(row.get("concept", "")),
+        )
+    except ValueError:
+        raise ValueError("start, end, score or fragments of a span are not numbers") from None
+
+
 def dict_to_document(row: dict) -> Document:
     """The inverse of `document_to_dict`; a field that is missing or wrong raises `ValueError`."""
     try:
-        spans = [
-            Span(
-                int(span["start"]),
-                int(span["end"]),
-                str(span["label"]),
-                float(span.get("score", 1.0)),
-                tuple((int(a), int(b)) for a, b in span.get("fragments", ())),
-                str(span.get("concept", "")),
-            )
-            for span in row.get("spans", ())
-        ]
+        spans = [_dict_to_span(span) for span in row.get("spans", ())]
         if not isinstance(row["id"], str) or not isinstance(row["text"], str):
             raise TypeError("'id' and 'text' must be strings")
         return Document(row["id"], row["text"], spans, row.get("meta", {}))

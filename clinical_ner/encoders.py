@@ -103,13 +103,20 @@ def _split_like_us(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBas
     )
 
 
+# families whose tokenizer must be told that every word follows a space
+_BYTE_LEVEL = ("roberta", "longformer", "deberta", "gpt2", "bart", "led", "modernbert")
+
+# families that count positions from behind the padding id, which leaves fewer for the text
+_LATE_POSITIONS = ("roberta", "camembert", "data2vec-text", "ibert", "longformer", "mpnet", "xmod")
+
+
 def encoder_limit(
     config,  # of a transformers model
 ) -> int:  # tokens
     """How many tokens a sequence may have, special ones included, by the encoder's positions."""
     positions = getattr(config, "max_position_embeddings", None) or 512
-    offset = config.pad_token_id + 1 if "roberta" in config.model_type else 0
-    return positions - offset
+    late = any(family in config.model_type for family in _LATE_POSITIONS)
+    return positions - (config.pad_token_id + 1 if late else 0)
 
 
 def load_tokenizer(
@@ -125,7 +132,7 @@ def load_tokenizer(
     of positions raises `ValueError`.
     """
     config = _load(AutoConfig, encoder, cache_dir)
-    byte_level = config.model_type in ("roberta", "longformer", "gpt2", "bart", "modernbert")
+    byte_level = config.model_type in _BYTE_LEVEL
     extra = {"add_prefix_space": True} if byte_level else {}
     tokenizer = _load(AutoTokenizer, encoder, cache_dir, **extra)
     if not tokenizer.is_fast:

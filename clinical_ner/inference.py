@@ -32,7 +32,7 @@ def _batches(windows: Sequence[Window], token_budget: int) -> Iterator[list[int]
 
 def _autocast(net: PreTrainedModel):
     """bfloat16 arithmetic on a GPU that has it; float32 elsewhere."""
-    if net.device.type == "cuda" and torch.cuda.is_bf16_supported():
+    if net.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.autocast("cuda", torch.bfloat16)
     return nullcontext()
 

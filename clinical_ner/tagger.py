@@ -27,6 +27,7 @@ from transformers import (
 from .core import Document
 from clinical_ner.encoders import (
     check_vocabulary,
+    encoder_limit,
     load_encoder,
     load_tokenizer,
     quiet_transformers,
@@ -45,6 +46,13 @@ def _check_tags(tags: list[str]):
         raise ValueError(
             f"the classes of this network are named {tags[:4]}..., which are not 'O' and BIO tags"
             " such as 'B-Drug'; set `net.config.id2label` to the names it was trained with"
+        )
+    begun = {tag[2:] for tag in tags if tag[0] in "BSU"}
+    unbegun = sorted({tag[2:] for tag in tags if tag != "O"} - begun)
+    if unbegun:
+        raise ValueError(
+            f"this network has no tag with which a mention of {unbegun[0]!r} begins (B-, S- or U-):"
+            " its scheme is IOB1 or IO, which cannot be decoded; fine-tune it anew, which writes IOB2"
         )
 
 
@@ -184,4 +192,5 @@ def load(
             f"no tagger at {str(path)!r}: give the folder that `fine_tune` or `Tagger.save` wrote,"
             f" or, with a network, a name on the Hub. The loader said: {str(error).splitlines()[0]}"
         ) from error
+    tokenizer.model_max_length = min(tokenizer.model_max_length, encoder_limit(net.config))
     return cls(net.to(device or best_device()), tokenizer)

@@ -41,9 +41,23 @@ def split_words(
 def doc_words(
     doc: Document,
 ) -> list[tuple[int, int]]:  # (start, end) characters of each word
-    """The words of `doc`: those its corpus came with (`meta["words"]`), else `split_words`."""
-    words = doc.meta.get("words")
-    return split_words(doc.text) if words is None else [(start, end) for start, end in words]
+    """The words of `doc`: those its corpus came with (`meta["words"]`), else `split_words`.
+
+    Words that are empty, overlap, or are not in order inside the text raise `ValueError`.
+    """
+    if doc.meta.get("words") is None:
+        return split_words(doc.text)
+    words = [(start, end) for start, end in doc.meta["words"]]
+    before = 0
+    for i, (start, end) in enumerate(words):
+        if not before <= start < end <= len(doc.text):
+            raise ValueError(
+                f"document {doc.id!r}: word {i} of its meta['words'], {start}-{end}, is empty,"
+                f" overlaps the one before it, or is not inside the text of {len(doc.text)}"
+                " characters; correct the words, or leave them out"
+            )
+        before = end
+    return words
 
 # %% ../nbs/02_tags.ipynb #fb40870e
 SCHEMES = {  # first, inside, last, single

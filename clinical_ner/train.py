@@ -61,17 +61,17 @@ def with_validation(
     """
     if not corpus.get("train"):
         raise ValueError(f"the corpus has no 'train' documents; it has {sorted(corpus)}")
-    if not any(doc.spans for doc in corpus["train"]):
+    docs = corpus["train"]
+    if not any(doc.spans for doc in docs):
         raise ValueError("the training documents have no spans to learn from; check their reader")
     if corpus.get("validation"):
         return {part: corpus[part] for part in ("train", "validation")}
-    docs = corpus["train"]
     by = "patient" if all("patient" in doc.meta for doc in docs) else None
     train, validation = split_docs(docs, (1 - share, share), by=by, seed=seed)
-    if not train or not validation:
+    if not validation or not any(doc.spans for doc in train):
         raise ValueError(
-            f"{len(docs)} training documents are too few to set some aside; give the corpus"
-            " 'validation' documents"
+            f"{len(docs)} training documents, {sum(bool(doc.spans) for doc in docs)} of them with"
+            " spans, are too few to set some aside; give the corpus 'validation' documents"
         )
     print(
         f"no validation documents: {len(validation):,} of {len(docs):,} training documents set"
@@ -178,6 +178,13 @@ class _EpochLine(TrainerCallback):
         self.loss = math.nan
         self.start = time.time()
 
+    def on_train_begin(self, args, state, control, **kwargs):
+        if state.best_global_step:  # of a resumed run, whose folder may have been moved
+            best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
+            if not best.is_dir():
+                raise FileNotFoundError(f"{best}, the best epoch so far, is gone: use resume=False")
+            state.best_model_checkpoint = str(best)
+
     def on_epoch_begin(self, args, state, control, **kwargs):
         self.start = time.time()
 
@@ -200,7 +207,7 @@ def _fingerprint(docs: Sequence[Document]) -> str:
     """A hash of documents, texts and spans included."""
     digest = hashlib.sha256()
     for doc in docs:
-        digest.update(json.dumps(document_to_dict(doc), sort_keys=True).encode())
+        digest.update(json.dumps(document_to_dict(doc), sort_keys=True, default=str).encode())
     return digest.hexdigest()[:16]
 
 
@@ -241,7 +248,7 @@ def _open_run(output: Path, settings: dict, resume: bool) -> Path | None:
 def has_bfloat16() -> bool:
     """Whether this machine computes in bfloat16 by itself (most GPUs since 2020, some CPUs)."""
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
 
 # %% ../nbs/10_train.ipynb #2a954761
@@ -251,9 +258,9 @@ def _largest_micro_batch(tagger: Tagger, rows: list[dict], size: int) -> int:
     longest = sorted(rows, key=lambda row: -len(row["input_ids"]))
     while size > 1:
         size //= 2
-        batch = collate([dict(row) for row in longest[:size]]).to(tagger.net.device)
-        labels = batch.pop("labels")
         try:
+            batch = collate([dict(row) for row in longest[:size]]).to(tagger.net.device)
+            labels = batch.pop("labels")
             word_loss(tagger.net(**batch), labels).backward()
             return size
         except torch.OutOfMemoryError:
@@ -274,6 +281,8 @@ def _free_memory():
 def _memory_error(tagger: Tagger, rows: list[dict], micro_batch: int) -> RuntimeError:
     """What to do after running out of memory with `micro_batch` windows at a time."""
     fits = _largest_micro_batch(tagger, rows, micro_batch)
+    tagger.net.to("cpu")  # the traceback that a notebook keeps would hold it on the GPU
+    _free_memory()
     remedy = (
         f"micro_batch={fits} fits; call again with it (the batch size stays as it is)"
         if fits
@@ -360,9 +369,13 @@ def _run(trainer: EntityTrainer, checkpoint: Path | None, say: Callable[[str], N
 
 
 def _best_epoch(trainer: Trainer) -> int:
-    """The epoch with the best validation F1, counted from 1."""
-    scored = [entry for entry in trainer.state.log_history if "eval_f1" in entry]
-    return round(max(scored, key=lambda entry: entry["eval_f1"])["epoch"])
+    """The epoch of the best checkpoint, counted from 1."""
+    step = int(trainer.state.best_model_checkpoint.rpartition("-")[2])
+    return next(
+        round(entry["epoch"])
+        for entry in trainer.state.log_history
+        if "eval_f1" in entry and entry["step"] == step
+    )
 
 
 _SETTINGS = ["encoder", "epochs", "lr", "batch_size", "weight_decay", "warmup", "seed"]

@@ -54,7 +54,8 @@ def _place_windows(sizes: np.ndarray, capacity: int, overlap: int) -> list[tuple
             places.append((first, past))
             return places
         places.append((first, past))
-        first = max(first + 1, int(np.searchsorted(ends, ends[past] - overlap)))
+        reach = max(ends[past] - overlap, ends[past + 1] - capacity)  # at least one word more
+        first = int(np.searchsorted(ends, reach))
 
 
 def _own_words(sizes: np.ndarray, places: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -113,6 +114,8 @@ def _doc_windows(
     places = _place_windows(sizes, capacity, overlap)
     windows = []
     for (first, past), (own, own_past) in zip(places, _own_words(sizes, places)):
+        if own == own_past:  # its neighbours have more context for all of its words
+            continue
         ids = [token for word in pieces[first:past] for token in word]
         starts = (ends[own:own_past] - ends[first] + len(before)).tolist()
         windows.append(Window(number, [*before, *ids, *behind], own, starts))

@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from transformers import BertConfig, BertModel, TrainerCallback, pipeline
 from clinical_ner.core import Document, Span
 from clinical_ner.corpora import medmentions
 from clinical_ner.tagger import Tagger, predict
-from clinical_ner.train import fine_tune, last_checkpoint
+from clinical_ner.train import fine_tune, has_bfloat16, last_checkpoint
 
 DRUGS = ["aspirin", "metoprolol", "insulin", "warfarin", "heparin", "lasix"]
 
@@ -168,6 +170,59 @@ def test_a_run_that_is_shot_goes_on_and_ends_the_same(run, toy, tmp_path):
 def test_a_run_that_is_shot_again_and_again_ends_the_same(run, toy, tmp_path, seed):
     waits = random.Random(seed)
     kill_and_resume(toy, tmp_path / "run", [waits.random() for _ in range(2)], run[1])
+
+
+class Spoil(TrainerCallback):
+    """Make every epoch behind the first a bad one."""
+
+    def on_epoch_end(self, args, state, control, model=None, **kwargs):
+        if round(state.epoch) > 1:
+            torch.nn.init.zeros_(model.classifier.weight)
+
+
+def test_a_moved_run_still_ends_with_its_best_epoch(toy, tmp_path):
+    settings = SETTINGS | {"lr": 1e-2, "epochs": 2, "output": tmp_path / "here"}
+    _, history = fine_tune(CORPUS, toy, callbacks=[Spoil()], **settings)
+    assert history["f1"].iloc[0] > history["f1"].iloc[1]
+    settings["output"] = (tmp_path / "here").rename(tmp_path / "übersiedelt")
+    fine_tune(CORPUS, toy, resume=True, **settings)
+    scores = json.loads((settings["output"] / "scores.json").read_text())
+    assert scores["best_epoch"] == 1
+    assert scores["validation"]["micro"]["strict_f1"] == history["f1"].iloc[0]
+
+
+class InterruptSaving(TrainerCallback):
+    """Press the stop button between the second validation and its checkpoint."""
+
+    def on_evaluate(self, args, state, control, **kwargs):
+        if round(state.epoch) == 2:
+            raise KeyboardInterrupt
+
+
+def test_the_tagger_of_an_interrupted_run_is_the_one_it_names(toy, tmp_path):
+    settings = SETTINGS | {"lr": 1e-3}  # still getting better in the second epoch
+    _, history = fine_tune(CORPUS, toy, output=tmp_path, callbacks=[InterruptSaving()], **settings)
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert scores["best_epoch"] == 1
+    assert history["f1"].iloc[1] > history["f1"].iloc[0]
+    assert scores["validation"]["micro"]["strict_f1"] == history["f1"].iloc[0]
+
+
+def test_what_rides_in_meta_need_not_be_json(toy, tmp_path):
+    corpus = {
+        part: [replace(doc, meta={"seen": date(2020, 1, 2)}) for doc in docs]
+        for part, docs in CORPUS.items()
+    }
+    tagger, _ = fine_tune(corpus, toy, output=tmp_path, **(SETTINGS | {"epochs": 1}))
+    assert tagger.labels == ("Drug", "Strength")
+
+
+def test_bfloat16_is_not_emulated(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation
+    )
+    assert not has_bfloat16()
 
 
 def test_a_run_resumes_only_as_it_began(run, toy):

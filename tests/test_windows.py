@@ -2,6 +2,7 @@
 
 from functools import cache
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +10,13 @@ from transformers import AutoTokenizer
 
 from clinical_ner.core import Document, Span
 from clinical_ner.tags import doc_words, fit_spans, tags_to_spans
-from clinical_ner.windows import IGNORED, label_windows, make_windows, tag_names
+from clinical_ner.windows import (
+    IGNORED,
+    _place_windows,
+    label_windows,
+    make_windows,
+    tag_names,
+)
 
 texts = st.text(max_size=300) | st.text("aB9 .x[*]-/\n\u00a0\u200b\ufeffe\u0301≥", max_size=300)
 
@@ -68,3 +75,23 @@ def test_a_word_is_spoken_for_where_it_has_most_context(tokenizer):
     for window in windows[1:-1]:
         margin = min(window.starts[0], len(window.input_ids) - 1 - window.starts[-1])
         assert margin >= 126 // 4 // 2
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 12), min_size=1, max_size=40),
+    overlap=st.integers(0, 11),
+)
+def test_every_window_reads_on(sizes, overlap):
+    places = _place_windows(np.array(sizes), 12, overlap)
+    assert places[0][0] == 0 and places[-1][1] == len(sizes)
+    for (first, past), (next_first, next_past) in zip(places, places[1:]):
+        assert first < next_first <= past < next_past
+
+
+def test_no_window_without_a_word_of_its_own(tokenizer):
+    rule = "_" * 90  # one word, longer than the overlap
+    doc = Document("d", f"no pain {rule} " * 6)
+    windows = make_windows([doc], tokenizer, max_length=128)
+    assert all(window.starts for window in windows)
+    assert len(windows) <= 6
