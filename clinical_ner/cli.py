@@ -305,9 +305,9 @@ def clinical_ner_prepare(
         raise ValueError(f"--sep {sep!r}: use tab or space")
     if not ext.lstrip(".").isalnum():
         raise ValueError(f"--ext {ext!r}: use letters and digits, such as tsv")
-    source = _existing(input_dir, "--input_dir")
     if not target_dir or not tokenizer:
         raise ValueError("--target_dir and --tokenizer are needed")
+    source = _existing(input_dir, "--input_dir")
     from clinical_ner.encoders import load_tokenizer
 
     pieces = load_tokenizer(tokenizer, max_length=max_seq_len, cache_dir=cache_dir)

@@ -144,10 +144,10 @@ def load_tokenizer(
     tokenizer = _split_like_us(tokenizer)
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
-    limit = min(encoder_limit(config), tokenizer.model_max_length)
-    if max_length is not None and max_length > encoder_limit(config):
+    limit = encoder_limit(config)
+    if max_length is not None and max_length > limit:
         raise ValueError(
-            f"max_length={max_length} is over the {encoder_limit(config)} tokens that {encoder}"
+            f"max_length={max_length} is over the {limit} tokens that {encoder}"
             " can read; longer documents become several windows by themselves"
         )
     tokenizer.model_max_length = max_length or limit

@@ -303,6 +303,7 @@ def _arguments(settings: dict, output: Path, extra: dict) -> TrainingArguments:
         "warmup_steps": settings["warmup"],
         "seed": settings["seed"],
         "bf16": settings["precision"] == "bfloat16",
+        "use_cpu": best_device() == "cpu",
         "train_sampling_strategy": "group_by_length",
         "eval_strategy": "epoch",
         "save_strategy": "epoch",
@@ -355,6 +356,7 @@ def _run(trainer: EntityTrainer, checkpoint: Path | None, say: Callable[[str], N
     try:
         with quiet_transformers():
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        _check_loss(trainer)
         return "done"
     except torch.OutOfMemoryError:
         return "out of memory"
@@ -366,6 +368,16 @@ def _run(trainer: EntityTrainer, checkpoint: Path | None, say: Callable[[str], N
         say(f"interrupted: the tagger is that of epoch {_best_epoch(trainer)}")
         trainer.tagger.net = Tagger.load(best, device="cpu").net
         return "interrupted"
+
+
+def _check_loss(trainer: Trainer):
+    """Raise `RuntimeError` where the loss stopped being a number before any epoch was over."""
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    if not math.isfinite(losses[0]):
+        raise RuntimeError(
+            "the loss was not a number in the first epoch: there is no tagger; lower `lr`, or use"
+            " precision='float32'"
+        )
 
 
 def _best_epoch(trainer: Trainer) -> int:
@@ -431,6 +443,7 @@ def _finish(
 ) -> tuple[Tagger, pd.DataFrame]:
     """Save the best tagger, its validation scores and the history."""
     tagger, history = trainer.tagger, _history(trainer)
+    tagger.net = trainer.accelerator.unwrap_model(tagger.net, keep_fp32_wrapper=False)
     tagger.net.to(best_device()).eval()
     tagger.save(output)
     found = predict(tagger, parts["validation"])
@@ -492,6 +505,8 @@ def fine_tune(
     say(_describe(parts, labels, losses))
     data = {f"{part}_documents": _fingerprint(docs) for part, docs in parts.items()}
     checkpoint = _open_run(output, settings | data, resume)
+    if resume:
+        say(f"going on after {checkpoint.name}" if checkpoint else "nothing to resume: a new run")
     more = [_EpochLine(say), *([EarlyStoppingCallback(patience)] if patience else []), *callbacks]
     trainer = _make_trainer(
         tagger, parts, rows, _arguments(settings, output, arguments or {}), more

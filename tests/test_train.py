@@ -277,6 +277,19 @@ def test_out_of_memory_says_what_fits(toy, tmp_path, monkeypatch):
     assert tagger.labels == ("Drug", "Strength")
 
 
+def test_a_loss_that_is_not_a_number_is_an_error(toy, tmp_path):
+    with pytest.raises(RuntimeError, match="lower `lr`"):
+        fine_tune(CORPUS, toy, output=tmp_path, **(SETTINGS | {"lr": 1e30}))
+
+
+def test_bfloat16_is_left_behind(toy, tmp_path):
+    """What training returns computes as what is loaded: without the arithmetic of training."""
+    settings = SETTINGS | {"precision": "bfloat16", "epochs": 1}
+    tagger, _ = fine_tune(CORPUS, toy, output=tmp_path, **settings)
+    again = Tagger.load(tmp_path, device="cpu")
+    assert predict(tagger, CORPUS["validation"]) == predict(again, CORPUS["validation"])
+
+
 def test_early_stopping(toy, tmp_path):
     settings = SETTINGS | {"lr": 1e-9, "epochs": 6}
     _, history = fine_tune(CORPUS, toy, output=tmp_path, patience=2, **settings)
