@@ -273,7 +273,7 @@ def _brat_spans(
 
 # %% ../nbs/03_formats.ipynb #57d22171
 def visible_files(
-    folder: Path,
+    folder: Path,  # searched with the folders below it
     suffix: str,  # such as ".txt"
 ) -> dict[str, Path]:  # id, the path below `folder` without the suffix, to path
     """Files below `folder` with this ending that are not hidden."""
