@@ -32,8 +32,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", required=True, type=Path, help="folder of .txt and .ann files")
     parser.add_argument("--encoder", default=packaged_encoder())
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--lr", type=float, default=5e-4)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--lr", type=float, default=1e-4)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     runs = HERE / "runs" / "n2c2_format"
@@ -41,7 +41,7 @@ def main():
         input_dir=str(args.data),
         target_dir=str(runs / "prepared"),
         tokenizer=args.encoder,
-        max_seq_len=256,
+        max_seq_len=128,
         dev_split=0.1,
         test_split=0.2,
         seed=args.seed,
@@ -52,6 +52,8 @@ def main():
         new_model_dir=str(runs / "model"),
         num_train_epochs=args.epochs,
         learning_rate=args.lr,
+        batch_size=8,
+        max_seq_len=128,
         seed=args.seed,
         resume=True,
     )
