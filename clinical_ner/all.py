@@ -12,4 +12,5 @@ from .tagger import *  # noqa: F403
 from .metrics import *  # noqa: F403
 from .train import *  # noqa: F403
 from .errors import *  # noqa: F403
+from .plots import *  # noqa: F403
 from .cli import *  # noqa: F403
