@@ -376,7 +376,7 @@ def clinical_ner_train(
     num_train_epochs: int = 5,  # the best by validation F1 is kept
     learning_rate: float = 5e-5,  # at its highest
     batch_size: int = 16,  # windows in a step
-    micro_batch: int = None,  # windows in memory at a time, if a batch is too large for it
+    token_budget: int = None,  # tokens in memory at a time, if a batch is too large for it
     weight_decay: float = 0.01,  # of the optimiser
     warmup: float = 0.1,  # share of the steps in which the learning rate rises
     patience: int = None,  # stop after so many epochs without a better F1
@@ -403,7 +403,7 @@ def clinical_ner_train(
         epochs=num_train_epochs,
         lr=learning_rate,
         batch_size=batch_size,
-        micro_batch=micro_batch,
+        token_budget=token_budget,
         weight_decay=weight_decay,
         warmup=warmup,
         patience=patience,

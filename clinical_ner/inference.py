@@ -7,15 +7,15 @@ __all__ = ['score_windows', 'allowed_transitions', 'decode_tags', 'tags_to_score
 
 # %% ../nbs/07_inference.ipynb #fd55c751
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
 from .core import Document, Span
+from .encoders import can_pack, choose_precision, first_position
 from .tags import doc_words
-from .windows import Window
+from .windows import Window, pack_windows
 
 # %% ../nbs/07_inference.ipynb #e4bb01dc
 def _batches(windows: Sequence[Window], token_budget: int) -> Iterator[list[int]]:
@@ -30,34 +30,49 @@ def _batches(windows: Sequence[Window], token_budget: int) -> Iterator[list[int]
         yield batch
 
 
-def _autocast(net: PreTrainedModel):
-    """bfloat16 arithmetic on a GPU that has it; float32 elsewhere."""
-    if net.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        return torch.autocast("cuda", torch.bfloat16)
-    return nullcontext()
+def _pad(rows: Sequence[dict], padding: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """A padded batch of rows, and where in it (flattened) each row begins."""
+    ids = [torch.tensor(row["input_ids"]) for row in rows]
+    batch = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=padding)
+    lengths = torch.tensor([len(row) for row in ids])
+    mask = torch.arange(batch.shape[1])[None] < lengths[:, None]
+    return {"input_ids": batch, "attention_mask": mask.long()}, torch.arange(
+        len(ids)
+    ) * batch.shape[1]
+
+
+def _network_input(net: PreTrainedModel, windows: Sequence[Window]) -> tuple[dict, torch.Tensor]:
+    """Input for windows, the longest first, and where in its flattened tokens each begins."""
+    rows = [{"input_ids": window.input_ids} for window in windows]
+    if not can_pack(net):
+        return _pad(rows, net.config.pad_token_id or 0)
+    pack = pack_windows(rows, first_position=first_position(net))
+    return pack, pack["cu_seq_lens_q"][:-1]
 
 
 def score_windows(
     net: PreTrainedModel,  # a token classifier with L classes
     windows: Sequence[Window],
     *,
-    token_budget: int = 8192,  # tokens of a batch, padding included
+    token_budget: int = 8192,  # tokens of a batch
+    precision: str = "auto",  # "bfloat16" where the hardware has it, else "float32"
 ) -> Iterator[tuple[int, np.ndarray]]:  # number of a window, (its words, L) log-probabilities
     """Log-probabilities of the tags of the words that each window speaks for, in any order."""
     net.eval()
-    pad = net.config.pad_token_id or 0
+    half = choose_precision(precision) == "bfloat16"
     for batch in _batches(windows, token_budget):
-        rows = [torch.tensor(windows[i].input_ids) for i in batch]
-        ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad)
-        lengths = torch.tensor([len(row) for row in rows])
-        mask = torch.arange(ids.shape[1])[None] < lengths[:, None]
-        with torch.inference_mode(), _autocast(net):
-            logits = net(
-                input_ids=ids.to(net.device), attention_mask=mask.long().to(net.device)
-            ).logits
-        scores = torch.log_softmax(logits.float(), -1).cpu().numpy()
-        for row, i in enumerate(batch):
-            yield i, scores[row, windows[i].starts]
+        some = [windows[i] for i in batch]
+        inputs, firsts = _network_input(net, some)
+        places = [int(first) + np.array(window.starts) for first, window in zip(firsts, some)]
+        inputs = {name: row.to(net.device) for name, row in inputs.items()}
+        with (
+            torch.inference_mode(),
+            torch.autocast(net.device.type, torch.bfloat16, enabled=half),
+        ):
+            logits = net(**inputs).logits.flatten(0, 1)
+        words = torch.from_numpy(np.concatenate(places)).to(logits.device)
+        scores = torch.log_softmax(logits[words].float(), -1).cpu().numpy()
+        yield from zip(batch, np.split(scores, np.cumsum([len(row) for row in places])[:-1]))
 
 # %% ../nbs/07_inference.ipynb #eac38c04
 def allowed_transitions(
@@ -128,12 +143,13 @@ def word_scores(
     windows: Sequence[Window],  # of D documents, numbered from 0
     docs: Sequence[Document],  # the D documents
     *,
-    token_budget: int = 8192,  # tokens of a batch, padding included
+    token_budget: int = 8192,  # tokens of a batch
+    precision: str = "auto",  # "bfloat16" where the hardware has it, else "float32"
 ) -> list[np.ndarray]:  # D arrays (words, L) of log-probabilities
     """Log-probabilities of the tags of every word of every document."""
     size = net.config.num_labels
     scores = [np.full((len(doc_words(doc)), size), np.nan, dtype=np.float32) for doc in docs]
-    for i, rows in score_windows(net, windows, token_budget=token_budget):
+    for i, rows in score_windows(net, windows, token_budget=token_budget, precision=precision):
         window = windows[i]
         scores[window.doc][window.first_word : window.first_word + len(rows)] = rows
     return scores

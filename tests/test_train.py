@@ -16,8 +16,9 @@ from transformers import BertConfig, BertModel, TrainerCallback, pipeline
 
 from clinical_ner.core import Document, Span
 from clinical_ner.corpora import medmentions
+from clinical_ner.encoders import has_bfloat16
 from clinical_ner.tagger import Tagger, predict
-from clinical_ner.train import fine_tune, has_bfloat16, last_checkpoint
+from clinical_ner.train import fine_tune, last_checkpoint
 
 DRUGS = ["aspirin", "metoprolol", "insulin", "warfarin", "heparin", "lasix"]
 
@@ -255,7 +256,7 @@ class Interrupt(TrainerCallback):
 
 def test_batches_in_pieces_learn_the_same(run, toy, tmp_path):
     _, whole, _ = run
-    pieces, _ = fine_tune(CORPUS, toy, output=tmp_path, micro_batch=2, **SETTINGS)
+    pieces, _ = fine_tune(CORPUS, toy, output=tmp_path, token_budget=40, **SETTINGS)
     assert_same_weights(pieces, whole, rtol=1e-3, atol=1e-4)
 
 
@@ -265,15 +266,15 @@ def test_out_of_memory_says_what_fits(toy, tmp_path, monkeypatch):
     forward = BertForTokenClassification.forward
 
     def small_memory(self, input_ids=None, **inputs):
-        if self.training and len(input_ids) > 2:
+        if self.training and input_ids.numel() > 60:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return forward(self, input_ids=input_ids, **inputs)
 
     monkeypatch.setattr(BertForTokenClassification, "forward", small_memory)
-    with pytest.raises(RuntimeError, match="micro_batch=4; micro_batch=2 fits") as caught:
+    with pytest.raises(RuntimeError, match="batch_size=4; token_budget=[0-9]+ fits") as caught:
         fine_tune(CORPUS, toy, output=tmp_path, **SETTINGS)
     assert caught.value.__context__ is None  # no traceback that holds the memory
-    tagger, _ = fine_tune(CORPUS, toy, output=tmp_path, micro_batch=2, **SETTINGS)
+    tagger, _ = fine_tune(CORPUS, toy, output=tmp_path, token_budget=40, **SETTINGS)
     assert tagger.labels == ("Drug", "Strength")
 
 

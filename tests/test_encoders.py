@@ -1,0 +1,192 @@
+"""Packs and fast attention give the numbers of transformers' own code."""
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForTokenClassification,
+    BertConfig,
+    DebertaV2Config,
+    ElectraConfig,
+    MegatronBertConfig,
+    RobertaConfig,
+    XLMRobertaConfig,
+)
+from transformers.models.megatron_bert import modeling_megatron_bert as megatron
+
+from clinical_ner.encoders import (
+    MegatronBertForTokenClassification,
+    can_pack,
+    first_position,
+    network_class,
+    speed_up,
+)
+from clinical_ner.train import word_loss
+from clinical_ner.windows import IGNORED, pack_windows, split_pack
+
+SIZES = {
+    "vocab_size": 60,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+    "num_labels": 5,
+    "pad_token_id": 1,
+}
+CONFIGS = [BertConfig, ElectraConfig, RobertaConfig, XLMRobertaConfig, MegatronBertConfig]
+
+
+def make_rows(seed=0, count=7, longest=30):
+    """Windows of random tokens and labels, some of the same length."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = []
+    for length in [longest, 5, 5, *torch.randint(2, longest, (count - 3,), generator=generator)]:
+        ids = torch.randint(4, 60, (int(length),), generator=generator)
+        labels = torch.randint(0, 5, (int(length),), generator=generator)
+        labels[torch.rand(int(length), generator=generator) < 0.3] = IGNORED
+        rows.append({"input_ids": ids.tolist(), "labels": labels.tolist()})
+    return sorted(rows, key=lambda row: -len(row["input_ids"]))
+
+
+def pad(rows):
+    """The same windows as transformers takes them."""
+
+    def rectangle(name, padding):
+        tensors = [torch.tensor(row[name]) for row in rows]
+        return torch.nn.utils.rnn.pad_sequence(tensors, True, padding)
+
+    ids = rectangle("input_ids", 1)
+    mask = rectangle("input_ids", -1) != -1
+    return {"input_ids": ids, "attention_mask": mask.long()}, rectangle("labels", IGNORED)
+
+
+def make_pair(config_class):
+    """transformers' network with eager attention, and ours with the same weights."""
+    torch.manual_seed(0)
+    plain = AutoModelForTokenClassification.from_config(
+        config_class(**SIZES), attn_implementation="eager"
+    )
+    config = config_class(**SIZES)
+    kind = network_class(config)
+    made = kind._from_config(config) if hasattr(kind, "_from_config") else kind.from_config(config)
+    made.load_state_dict(plain.state_dict())
+    return plain, speed_up(made)
+
+
+def gradients(net):
+    return {name: weight.grad.clone() for name, weight in net.named_parameters()}
+
+
+@pytest.mark.parametrize("config_class", CONFIGS)
+@pytest.mark.parametrize("token_budget", [None, 20])
+def test_packs_have_the_loss_and_the_gradients_of_padded_batches(config_class, token_budget):
+    plain, ours = make_pair(config_class)
+    rows = make_rows()
+    batch, labels = pad(rows)
+    expected = word_loss(plain(**batch), labels)
+    expected.backward()
+    assert can_pack(ours)
+    pack = pack_windows(rows, first_position=first_position(ours))
+    count = int((pack["labels"] != IGNORED).sum())
+    total = torch.zeros(())
+    for part in split_pack(pack, token_budget):
+        part_labels = part.pop("labels")
+        loss = word_loss(ours(**part), part_labels, count)
+        loss.backward()
+        total += loss.detach()
+    torch.testing.assert_close(total, expected.detach(), atol=1e-5, rtol=1e-5)
+    after = gradients(ours)
+    for name, gradient in gradients(plain).items():
+        torch.testing.assert_close(after[name], gradient, atol=1e-5, rtol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_megatron_bert_is_that_of_transformers(attention, checkpointing):
+    plain, ours = make_pair(MegatronBertConfig)
+    ours.set_attn_implementation(attention)
+    assert ours.config._attn_implementation == attention
+    for net in (plain, ours):
+        net.train()
+        if checkpointing:
+            net.gradient_checkpointing_enable()
+        batch, labels = pad(make_rows())
+        word_loss(net(**batch), labels).backward()
+    after = gradients(ours)
+    for name, gradient in gradients(plain).items():
+        torch.testing.assert_close(after[name], gradient, atol=1e-5, rtol=1e-5, msg=name)
+
+
+def test_checkpointed_packs_have_the_same_gradients():
+    _, ours = make_pair(MegatronBertConfig)
+    pack = pack_windows(make_rows())
+    labels = pack.pop("labels")
+    word_loss(ours.train()(**pack), labels).backward()
+    expected = gradients(ours)
+    ours.zero_grad()
+    ours.gradient_checkpointing_enable()
+    word_loss(ours(**pack), labels).backward()
+    for name, gradient in gradients(ours).items():
+        torch.testing.assert_close(gradient, expected[name], atol=1e-6, rtol=1e-5, msg=name)
+
+
+def test_bfloat16_stays_near():
+    plain, ours = make_pair(MegatronBertConfig)
+    rows = make_rows()
+    pack = pack_windows(rows)
+    pack.pop("labels")
+    batch, _ = pad(rows)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        expected = plain(**batch).logits[batch["attention_mask"] > 0]
+        found = ours(**pack).logits[0]
+    torch.testing.assert_close(found.float(), expected.float(), atol=1e-2, rtol=1e-2)
+
+
+GATORTRON = {
+    "base": (1024, 24, 16, 4096),
+    "medium": (2560, 48, 40, 10240),
+    "large": (3584, 56, 56, 14336),
+}
+
+
+@pytest.mark.parametrize("size", GATORTRON)
+def test_gatortron_weights_have_the_names_and_shapes_of_transformers(size):
+    hidden, layers, heads, inner = GATORTRON[size]
+    config = MegatronBertConfig(
+        vocab_size=50176,
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=inner,
+        num_labels=19,
+    )
+    with torch.device("meta"):
+        plain = megatron.MegatronBertForTokenClassification(MegatronBertConfig(**config.to_dict()))
+        ours = MegatronBertForTokenClassification(config)
+    shapes = [{k: v.shape for k, v in net.state_dict().items()} for net in (plain, ours)]
+    assert shapes[0] == shapes[1]
+    assert not any(weight.is_meta is False for weight in ours.parameters())
+
+
+def test_what_is_saved_is_read_by_plain_transformers(tmp_path):
+    _, ours = make_pair(MegatronBertConfig)
+    ours.save_pretrained(tmp_path)
+    again = AutoModelForTokenClassification.from_pretrained(tmp_path)
+    assert type(again) is megatron.MegatronBertForTokenClassification
+    batch, _ = pad(make_rows())
+    mask = batch["attention_mask"] > 0
+    with torch.no_grad():
+        logits = [net.eval()(**batch).logits[mask] for net in (again, ours)]
+    torch.testing.assert_close(*logits, atol=1e-5, rtol=1e-5)
+
+
+def test_a_family_without_packs_gets_padding():
+    config = DebertaV2Config(**SIZES, max_position_embeddings=40)
+    net = speed_up(AutoModelForTokenClassification.from_config(config))
+    assert not can_pack(net)
+
+
+def test_transformers_own_megatron_bert_is_left_padded():
+    net = megatron.MegatronBertForTokenClassification(MegatronBertConfig(**SIZES))
+    assert not can_pack(speed_up(net))
