@@ -7,8 +7,10 @@ __all__ = ['read_documents', 'read_corpus', 'cut_windows', 'clinical_ner_prepare
            'clinical_ner_evaluate', 'clinical_ner_demo', 'run_command', 'main']
 
 # %% ../nbs/18_cli.ipynb #55a6c759
+import argparse
 import json
 import os
+import re
 import sys
 import tempfile
 import time
@@ -524,6 +526,18 @@ def _fail(command: str, error: object):
     raise SystemExit(2)
 
 
+def _spell(flags: list[str], parser: argparse.ArgumentParser) -> list[str]:
+    """Flags as the parser knows them: `--data_dir` and `--data-dir` are one (fastcore 1 and 2)."""
+    known = set(re.findall(r"--[\w-]+", parser.format_usage()))
+
+    def spelled(flag: str) -> str:
+        name, equals, value = flag.partition("=")
+        ways = (name, "--" + name[2:].replace("_", "-"), "--" + name[2:].replace("-", "_"))
+        return next((way for way in ways if way in known), name) + equals + value
+
+    return [spelled(flag) if flag.startswith("--") else flag for flag in flags]
+
+
 def run_command(
     command: Callable,  # keyword parameters with defaults, explained by comments
     flags: list[str],  # such as ["--gold", "notes/gold"]
@@ -533,7 +547,7 @@ def run_command(
     parser = anno_parser(command, prog=name)
     parser.allow_abbrev = False
     parser.error = lambda message: _fail(name, f"{message}; see {name} --help")
-    given = vars(parser.parse_args(flags))
+    given = vars(parser.parse_args(_spell(flags, parser)))
     try:
         command(**{flag: value for flag, value in given.items() if flag not in ("pdb", "xtra")})
     except (ValueError, OSError, ImportError, RuntimeError) as error:

@@ -79,7 +79,7 @@ def test_every_command_is_a_console_script():
         ("prepare", ["--target_dir", "t", "--tokenizer", "x"], "--input_dir is needed"),
         ("train", ["--data_dir", "nowhere"], "--data_dir nowhere: there is no such"),
         ("train", ["--data_dir", "."], "--new_model_dir and --model_name"),
-        ("train", ["--batch_size", "many"], "argument --batch_size: invalid int value"),
+        ("train", ["--batch_size", "many"], "invalid int value: 'many'"),
         ("train", ["--epochs", "3"], "unrecognized arguments: --epochs 3; see clinical_ner_train"),
         ("train", ["--batch", "3"], "unrecognized arguments: --batch 3"),
         ("annotate", ["--input_dir", "nowhere"], "nowhere: there is no such"),
