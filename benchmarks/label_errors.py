@@ -227,6 +227,7 @@ def measure(path: Path, types: int, share: float, seeds: list[int]) -> dict[str,
     labels = list(count_labels(clean))
     tags = ["O", *(f"{letter}-{label}" for label in labels for letter in "BI")]
     inputs = word_vectors(clean), word_features(clean)
+    name_of_corpus = path.parent.name if path.name == "pubtator" else path.name
     rows = {}
     for seed in seeds:
         docs, planted = spoil(clean, share, seed)
@@ -236,7 +237,7 @@ def measure(path: Path, types: int, share: float, seeds: list[int]) -> dict[str,
         common = {"documents": len(docs), "planted": number}
         common["word_accuracy"] = float(right / sum(map(len, scores)))
         for name, places in rankings(docs, scores, tags).items():
-            rows[f"{path.stem}, seed {seed}: {name}"] = common | judge(places, planted, number)
+            rows[f"{name_of_corpus}, seed {seed}: {name}"] = common | judge(places, planted, number)
     return rows
 
 

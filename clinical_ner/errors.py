@@ -307,7 +307,7 @@ class Suspect:
     kind: str  # one of `KINDS`, if the proposal were what was found: "spurious" is missing in gold
     given: tuple[Span, ...]  # the gold spans there
     proposed: tuple[Span, ...]  # what may be right
-    log_odds: float  # of the proposal against gold; over 0 it is the more likely one
+    log_odds: float  # of the proposal against gold; over 0, more speaks for the proposal
     as_proposed: int  # how often the corpus has these words annotated as proposed
     otherwise: int  # how often it has them otherwise, this place left out
 
