@@ -15,8 +15,10 @@ from transformers.models.megatron_bert import modeling_megatron_bert as megatron
 
 from clinical_ner.encoders import (
     MegatronBertForTokenClassification,
+    _activation_bytes,
     can_pack,
     first_position,
+    memory_plan,
     network_class,
     speed_up,
 )
@@ -190,3 +192,52 @@ def test_a_family_without_packs_gets_padding():
 def test_transformers_own_megatron_bert_is_left_padded():
     net = megatron.MegatronBertForTokenClassification(MegatronBertConfig(**SIZES))
     assert not can_pack(speed_up(net))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_planned_activations_are_those_that_are_kept(tmp_path, precision, checkpointing):
+    """Bytes that autograd keeps for the backward pass, each storage counted once."""
+    sizes = {"hidden_size": 256, "num_hidden_layers": 6, "num_attention_heads": 4}
+    config = MegatronBertConfig(
+        **(SIZES | sizes | {"intermediate_size": 1024, "max_position_embeddings": 512})
+    )
+    config.save_pretrained(tmp_path)
+    net = speed_up(MegatronBertForTokenClassification._from_config(config)).train()
+    if checkpointing:
+        net.gradient_checkpointing_enable()
+    weights = {weight.untyped_storage().data_ptr() for weight in net.parameters()}
+    pack = pack_windows(make_rows(count=12, longest=300))
+    labels, tokens = pack.pop("labels"), pack["input_ids"].numel()
+    kept = {}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        is_weight = tensor.dim() == 2 and tensor.shape[0] != tokens and tensor.shape[1] != tokens
+        if storage.data_ptr() not in weights and not is_weight:
+            kept[storage.data_ptr()] = storage.nbytes(), tensor
+        return tensor
+
+    with (
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"),
+    ):
+        word_loss(net(**pack), labels)
+    measured = sum(size for size, _ in kept.values())
+    plan = memory_plan(
+        str(tmp_path), tokens=tokens, precision=precision, checkpointing=checkpointing
+    )
+    planned = plan.activations * 1e9
+    if checkpointing:  # the one layer that is computed again is kept only then
+        planned -= tokens * _activation_bytes(config, precision == "bfloat16", True)
+        planned += tokens * 4 * 256 * (6 + 2)
+    assert abs(planned / measured - 1) < 0.15
+
+
+def test_planned_weights_are_those_of_the_network(tmp_path):
+    net = MegatronBertForTokenClassification._from_config(MegatronBertConfig(**SIZES))
+    net.config.save_pretrained(tmp_path)
+    plan = memory_plan(str(tmp_path), precision="float32")
+    count = sum(weight.numel() for weight in net.parameters())
+    assert abs(plan.weights * 1e9 / (4 * count) - 1) < 0.01
+    assert abs(plan.optimiser * 1e9 / (8 * count) - 1) < 0.01
