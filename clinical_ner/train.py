@@ -698,7 +698,7 @@ def cross_predict(
     docs: Sequence[Document],  # D gold documents
     encoder: str,  # name on the Hub or a folder
     *,
-    folds: int = 5,
+    folds: int = 5,  # parts; each is predicted by a model trained on the others
     by: str | Callable | None = None,  # meta key or function of what stays together: "patient"
     seed: int = 0,
     output: str | os.PathLike = "models/folds",  # a folder for the run of each fold
