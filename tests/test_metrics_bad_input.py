@@ -134,7 +134,18 @@ def test_an_id_that_occurs_twice_is_refused(score):
         ([PARTED], [NESTED]),
         ([Document("", "")], [Document("", "")]),
     ],
-    ids="nothing empty missed spurious types a-document-without nested parted found blank".split(),
+    ids=[
+        "nothing",
+        "empty",
+        "missed",
+        "spurious",
+        "types",
+        "a-document-without",
+        "nested",
+        "parted",
+        "found",
+        "blank",
+    ],
 )
 def test_defined_numbers_without_a_warning(score, gold, pred):
     assert_sound(score(gold, pred))
