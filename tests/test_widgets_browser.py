@@ -227,13 +227,14 @@ def test_jupyterlab_shows_it_and_keeps_its_own_keys_out(folder, browser):
               .some(k => k.connections > 0 && k.execution_state === "idle")""",
             timeout=60_000,
         )
+        page.wait_for_selector("text=/ipykernel\\) \\| Idle/", timeout=60_000)
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name=re.compile("^Run All Cells")).first.click()
-        page.wait_for_selector(".cner [data-s]", timeout=60_000)
+        page.wait_for_selector(".cner [data-slot=list] button", timeout=40_000)
         cells = page.locator(".jp-Notebook .jp-Cell").count()
         page.locator(".cner").first.focus()
         page.keyboard.press("a")  # in the notebook: a new cell above
-        page.get_by_role("button", name=re.compile("^missed")).click()
+        page.locator("[data-do=kind][data-value=missed]").click()
         page.wait_for_selector("[data-value=missed][aria-pressed=true]")
         assert page.locator(".jp-Notebook .jp-Cell").count() == cells
         assert page.evaluate("window.hacked") is None
