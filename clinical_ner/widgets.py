@@ -157,6 +157,7 @@ _STYLE = """
 .cner-bars b {font-weight:400;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .cner-list {max-height:270px}
 .cner-queue {max-height:190px}
+.cner-labels {max-height:102px;overflow:auto;margin:0;padding:2px}
 .cner-list button {display:block;width:100%;text-align:left;border:0;border-radius:0;
   border-bottom:1px solid var(--soft);padding:4px 8px}
 .cner-list [aria-current=true] {background:color-mix(in srgb,#2a7de1 22%,transparent)}
@@ -561,8 +562,8 @@ def _matrix_html(cases: _Cases, shown: np.ndarray, choice: _Choice) -> str:
     """The confusion matrix as a table of buttons."""
     order, counts = _matrix_counts(cases, shown)
     outside = len(cases.labels)
-    columns = [*((i, cases.labels[i]) for i in order), (outside, "missed")]
-    rows = [*columns[:-1], (outside, "spurious")]
+    types = [(i, cases.labels[i]) for i in order]
+    columns, rows = [(outside, "missed"), *types], [(outside, "spurious"), *types]
     head = "".join(f'<th scope="col"><span>{html.escape(name)}</span></th>' for _, name in columns)
     body = []
     for i, gold in rows:
@@ -573,11 +574,11 @@ def _matrix_html(cases: _Cases, shown: np.ndarray, choice: _Choice) -> str:
         )  # fmt: skip
         body.append(f'<tr><th scope="row">{html.escape(gold)}</th>{cells}</tr>')
     rest = len(cases.labels) - len(order)
-    note = f"<small>{rest} types with fewer or no cases not shown</small>" if rest else ""
+    note = f"{rest} types with fewer or no cases not shown" if rest else ""
     return (
         '<div class="cner-scroll cner-matrix"><table><caption><small>gold in rows, found in columns'
         f"</small></caption><thead><tr><td></td>{head}</tr></thead><tbody>{''.join(body)}</tbody>"
-        f"</table>{note}</div>"
+        f"</table></div><small>{note}</small>"
     )
 
 # %% ../nbs/14_widgets.ipynb #c6dbc539
@@ -598,7 +599,7 @@ def _list_html(cases: _Cases, numbers: np.ndarray, choice: _Choice, contexts: Mi
         words = html.escape(contexts.context(item, _WIDTH))
         score = min((span.score for span in item.pred), default=1.0)
         sure = f" · score {score:.2f}" if score < 1 else ""
-        text = f"<small>{html.escape(_kind_line(item))} · {html.escape(item.doc_id)}{sure}</small>{words}"
+        text = f"<small>{html.escape(_kind_line(item))} · {html.escape(item.doc_id)}{sure}</small><bdi>{words}</bdi>"
         current = {"aria_current": "true"} if number == choice.item else {}
         rows.append(_button("item", number, text, **current))
     last = min(first + _PAGE, len(numbers))
@@ -783,7 +784,7 @@ class _Log:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         data = self.path.read_bytes() if self.path.exists() else b""
-        self.whole = data.rfind(b"\n") + 1  # bytes of whole lines
+        self.size, self.whole = len(data), data.rfind(b"\n") + 1  # bytes, and those of whole lines
         self.records = [
             self._parse(i, line)
             for i, line in enumerate(data[: self.whole].split(b"\n"), 1)
@@ -802,15 +803,27 @@ class _Log:
             ) from None
 
     def append(self, record: dict):
-        """Add one line; it is on the disk when this returns."""
+        """Add one line; it is on the disk when this returns.
+
+        A file that another kernel has added to raises `ValueError`, a full disk `OSError`; then
+        nothing is added.
+        """
         line = json.dumps(record, ensure_ascii=True).encode() + b"\n"
-        with open(self.path, "r+b" if self.path.exists() else "w+b") as file:
+        with open(self.path, "ab", buffering=0) as file:
+            if os.fstat(file.fileno()).st_size != self.size:
+                raise ValueError(
+                    f"not saved: another kernel has written to {self.path}; run the cell again"
+                )
             file.truncate(self.whole)
-            file.seek(self.whole)
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
-        self.whole += len(line)
+            try:
+                if file.write(line) != len(line):
+                    raise OSError(f"not saved: {self.path} could not be written; is the disk full?")
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(self.whole)
+                self.size = self.whole
+                raise
+        self.size = self.whole = self.whole + len(line)
         self.records.append(record)
 
 # %% ../nbs/14_widgets.ipynb #a38046b1
@@ -1068,8 +1081,11 @@ class Review(_Shown):
                 return False
             value = self.labels[int(value) - 1] if action == "label" else value
         handler = getattr(self, f"_on_{action}", None)
-        if handler:
-            handler(value)
+        try:
+            if handler:
+                handler(value)
+        except (ValueError, OSError) as error:  # nothing was saved, and the page must say so
+            self.message = str(error)
         return False
 
     def _on_pick(self, value: str):
@@ -1200,7 +1216,7 @@ class Review(_Shown):
         return (
             f'<div class="cner-review" data-keys="{html.escape(_KEYS)}"><div data-slot="state"></div>'
             f'<div class="cner-row">{buttons}{exports}</div><div class="cner-row" role="group" '
-            f'aria-label="types">{labels}</div><div class="cner-columns cner-narrow"><div '
+            f'aria-label="types"><div class="cner-row cner-labels">{labels}</div></div><div class="cner-columns cner-narrow"><div '
             'data-slot="queue"></div><div><div data-slot="about"></div><div data-slot="text"></div>'
             "</div></div></div>"
         )
@@ -1238,7 +1254,7 @@ def _entry_line(doc: Document, entry: _Entry) -> str:
     sure = f" · {score:.2f}" if score < 1 and not entry.decided else ""
     maybe = " · ?" if entry.proposed and not entry.decided else ""
     state = entry.decided or "open"
-    body = html.escape(words[:80])
+    body = f"<bdi>{html.escape(words[:80])}</bdi>"
     body = f"<s>{body}</s>" if entry.decided and not entry.spans else body
     return (
         f'<small><span title="{state}">{mark}</span> {html.escape(names)}{sure}{maybe} · '

@@ -377,6 +377,31 @@ def test_a_half_written_last_line_is_no_decision(tmp_path, cut):
     assert len(path.read_bytes().splitlines()) == 2
 
 
+def test_a_second_kernel_is_told_instead_of_losing_work(tmp_path):
+    docs = two_docs()
+    first, second = (review(docs, save_to=tmp_path) for _ in range(2))
+    first.act("key", "a")
+    second.act("key", "x")
+    assert "another kernel has written" in second.slots()["state"]
+    assert second.progress().startswith("0 of 3")
+    assert review(docs, save_to=tmp_path).progress().startswith("1 of 3")
+
+
+def test_a_full_disk_is_told_and_loses_nothing(tmp_path, monkeypatch):
+    work = review(two_docs(), save_to=tmp_path)
+    work.act("key", "a")
+
+    def full(number):
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("clinical_ner.widgets.os.fsync", full)
+        work.act("key", "a")
+    assert "No space left" in work.slots()["state"] and work.progress().startswith("1 of 3")
+    work.act("key", "a")
+    assert review(two_docs(), save_to=tmp_path).progress().startswith("2 of 3")
+
+
 @pytest.mark.parametrize("line", ["{}", "[]", "nonsense", '{"action": "accept"}'])
 def test_a_broken_line_is_an_error_that_names_it(tmp_path, line):
     docs = two_docs()
