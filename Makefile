@@ -30,6 +30,7 @@ test: .venv/.dev
 	ruff format --check nbs tests tools
 	nbdev_test
 	python tools/check_export.py
+	python tools/chromium.py
 	python -m pytest
 
 test-slow: .venv/.dev

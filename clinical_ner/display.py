@@ -57,15 +57,16 @@ _RULES = """
 .cner .bar label{display:inline-flex;align-items:center;gap:6px;min-height:24px;margin:0;font-weight:500;cursor:pointer}
 .cner .bar input{accent-color:var(--c,var(--soft));width:15px;height:15px;margin:0}
 .cner .n,.cner .soft{color:var(--soft);font-variant-numeric:tabular-nums}
-.cner .group{color:var(--soft);font-size:12px;flex-basis:100%;margin-top:3px}
+.cner .types{display:flex;flex-wrap:wrap;gap:1px 14px;align-items:center}
+.cner .group{color:var(--soft);font-variant-caps:all-small-caps;letter-spacing:.04em;font-size:15px}
 .cner .bar details{flex-basis:100%}
-.cner .bar details>div{display:flex;flex-wrap:wrap;gap:3px 16px}
+.cner .bar details>div{display:flex;flex-wrap:wrap;gap:3px 24px}
 .cner .vh{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
 .cner article{content-visibility:auto;contain-intrinsic-size:auto 400px}
 .cner article+article{border-top:1px solid var(--line);margin-top:14px;padding-top:10px}
 .cner .head{font-size:13px;color:var(--soft);margin:0 0 4px}
 .cner .head strong{color:var(--ink);font-weight:600}
-.cner .text{white-space:pre-wrap;overflow-wrap:anywhere;line-height:calc(1.85em + 5px*var(--n,1));margin:0}
+.cner .text{white-space:pre-wrap;overflow-wrap:anywhere;line-height:calc(1.75em + 4px*var(--n,0));margin:0}
 .cner mark,.cner .ok,.cner i{font-style:normal;color:inherit;background:none;padding:0 1px;-webkit-box-decoration-break:clone;box-decoration-break:clone;print-color-adjust:exact;-webkit-print-color-adjust:exact}
 .cner mark.s{background:color-mix(in srgb,var(--c) var(--tint),transparent);border-bottom:2px solid var(--c);border-radius:3px 3px 0 0;padding-top:2px}
 .cner mark.d{border-bottom-style:dashed}
@@ -77,6 +78,7 @@ _RULES = """
 .cner details.page{margin:0}
 .cner details.page>summary,.cner details>summary{cursor:pointer;font-size:13px;line-height:26px;color:var(--ink)}
 .cner.js details.page>summary,.cner.js details.page:not([open]){display:none}
+.cner select{max-width:100%}
 .cner button,.cner select{font:inherit;color:var(--ink);background:var(--page);border:1px solid var(--soft);border-radius:6px;min-height:28px;padding:1px 10px;cursor:pointer}
 .cner :is(button,select,input,summary,a,mark):focus-visible{outline:2px solid var(--found);outline-offset:2px}
 @media print{.cner{border:0;padding:0}.cner .bar input,.cner nav{display:none!important}.cner.js details.page:not([open]){display:block}.cner details::details-content{content-visibility:visible;display:block}.cner article{content-visibility:visible}.cner .text b{-webkit-user-select:auto}}
@@ -197,14 +199,8 @@ class Picture:
         return f"Picture: {self.title}"
 
 # %% ../nbs/13_display.ipynb #63e02a37
-def _group_semantic_types():
-    """Give the 127 semantic types, and their names, the hues of the 15 groups."""
-    types = semantic_types()
-    group_labels({code: group for code, (_, group) in types.items()})
-    words = {
-        name: (name.replace(",", "").replace(" ", "_"), group) for name, group in types.values()
-    }
-    group_labels(dict(words.values()))
+_TYPE_NAMES = {code: name for code, (name, _) in semantic_types().items()}
+group_labels({code: group for code, (_, group) in semantic_types().items()})
 
 # %% ../nbs/13_display.ipynb #6abef53e
 def _lane_class(lane: int) -> str:
@@ -217,6 +213,11 @@ def _say(name: str) -> str:
     return escape_text(name.replace("_", " ").strip() or name)
 
 
+def _named(label: str) -> list[str]:
+    """The name of a semantic type given by its code, or nothing."""
+    return [_TYPE_NAMES[label]] if label in _TYPE_NAMES else []
+
+
 def _open_mention(spans: Sequence[Span], number: dict[str, int], piece: Piece) -> str:
     """The tag with which a piece of a mention begins."""
     span = spans[piece.span]
@@ -225,7 +226,7 @@ def _open_mention(spans: Sequence[Span], number: dict[str, int], piece: Piece) -
         return f'<i class="{" ".join(names)}">'
     names = ["s", *names, *["f"] * piece.edge]
     names += ["o"] if span.score < 0.5 else ["d"] if span.score < 0.9 else []
-    title = escape_text(span_title(spans, piece))
+    title = escape_text(" · ".join([*_named(span.label), span_title(spans, piece)]))
     tip = f' title="{title}"' if title != escape_text(span.label) else ""
     return f'<mark class="{" ".join(names)}"{tip}>'
 
@@ -237,9 +238,8 @@ def _close_mention(spans: Sequence[Span], piece: Piece) -> str:
     return f"<b>{_say(spans[piece.span].label)}</b></mark>" if piece.edge else "</mark>"
 
 
-def _article(doc: Document, facts: str, spans: Sequence[Span], body: str) -> str:
-    """One document: a line about it, and its text."""
-    lanes = 1 + max(span_lanes(spans), default=0)
+def _article(doc: Document, facts: str, lanes: int, body: str) -> str:
+    """One document: a line about it, and its text, with room for `lanes` more lines below it."""
     name = escape_text(doc.id)
     return (
         f'<article aria-label="{name}"><p class="head"><strong>{name}</strong> · {facts}</p>'
@@ -257,7 +257,9 @@ def _highlighted(doc: Document, number: dict[str, int]) -> str:
         lambda piece: _close_mention(spans, piece),
     )
     mentions = "1 mention" if len(spans) == 1 else f"{len(spans):,} mentions"
-    return _article(doc, f"{len(doc.text):,} characters · {mentions}", spans, body)
+    return _article(
+        doc, f"{len(doc.text):,} characters · {mentions}", max(span_lanes(spans), default=0), body
+    )
 
 # %% ../nbs/13_display.ipynb #c444664e
 _MOST_LABELS = 24  # shown at once in a legend
@@ -270,13 +272,14 @@ def _legend_rows(uid: str, counts: dict[str, int], number: dict[str, int]) -> st
         groups.setdefault(label_group(label), []).append(label)
     out = []
     for group, labels in groups.items():
-        out.append(f'<span class="group">{escape_text(group)}</span>' if any(groups) else "")
-        out += [
+        boxes = "".join(
             f'<label class="t{number[label]}"><input type="checkbox" checked'
-            f' id="{uid}-t{number[label]}">{_say(label)} <span class="n">{counts[label]:,}</span>'
-            "</label>"
+            f' id="{uid}-t{number[label]}">{" ".join([_say(label), *_named(label)])}'
+            f' <span class="n">{counts[label]:,}</span></label>'
             for label in labels
-        ]
+        )
+        head = f'<span class="group">{escape_text(group or "Other")}</span>' if any(groups) else ""
+        out.append(f'<span class="types">{head}{boxes}</span>')
     return "".join(out)
 
 
@@ -365,7 +368,6 @@ def highlight(
     Spans beside a plain text are `Span`s or tuples (start, end, label).
     """
     docs = _as_documents(docs)
-    _group_semantic_types()
     counts = count_labels(docs)
     number = {label: i for i, label in enumerate(counts)}
     articles: list[str] = []
@@ -550,7 +552,8 @@ def _compared(uid: str, doc: Document, drawing: _Drawing, names: Sequence[str], 
     wrong = len(drawing.places)
     agree = "in agreement" if len(names) == 1 else "right in both"
     mistakes = "1 mistake" if wrong == 1 else f"{wrong:,} mistakes"
-    return _article(doc, f"{mistakes} · {right:,} {agree}", drawing.spans, body)
+    lanes = max(span_lanes(drawing.spans), default=0)
+    return _article(doc, f"{mistakes} · {right:,} {agree}", max(0, lanes - 1), body)
 
 # %% ../nbs/13_display.ipynb #292685d5
 _COMPARE_RULES = (
@@ -561,14 +564,11 @@ _COMPARE_RULES = (
     ".cner mark.g:not(.p){background:color-mix(in srgb,var(--gold) 20%,transparent)}"
     ".cner mark.p:not(.g){background:color-mix(in srgb,var(--found) 17%,transparent)}"
     ".cner mark.k1.g.p,.cner mark.k5.g.p{background:color-mix(in srgb,var(--mixed) 14%,transparent)}"
-    ".cner mark.case>b{color:var(--mixed)!important}"
-    ".cner mark.k6>b{color:var(--gold)!important}.cner mark.k7>b{color:var(--found)!important}"
+    ".cner mark.case>b{color:color-mix(in srgb,var(--mixed) 60%,var(--ink))!important}"
+    ".cner mark.k6>b{color:color-mix(in srgb,var(--gold) 60%,var(--ink))!important}"
+    ".cner mark.k7>b{color:color-mix(in srgb,var(--found) 60%,var(--ink))!important}"
     ".cner mark a{color:inherit;text-decoration:none;padding:0 .35em;font-weight:700}"
     ".cner mark.case:target,.cner mark.case:focus{outline:2px solid var(--ink);outline-offset:2px}"
-    ".cner table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums;"
-    "margin:0 0 8px}"
-    ".cner th,.cner td{padding:2px 12px 2px 0;text-align:left;font-weight:500;border:0;"
-    "background:none;vertical-align:bottom}.cner td{color:var(--soft)}"
     ".cner .key{font-size:13px;color:var(--soft);margin:0 0 10px}"
     ".cner .key mark,.cner .key .ok{color:var(--ink);padding-left:3px;padding-right:3px}"
 ) + "".join(f".cner .g.u{i}{{padding-top:{1 + 4 * i}px}}" for i in range(12))
@@ -592,24 +592,19 @@ _KEY = (
 )
 
 
-def _counts_table(uid: str, counts: Sequence[Counter], names: Sequence[str]) -> str:
+def _kind_counts(uid: str, counts: Sequence[Counter], names: Sequence[str]) -> str:
     """How many cases of each kind each system has, with boxes that hide the kinds."""
-    kinds = [kind for kind in KINDS if any(row[kind] for row in counts)]
-    head = "".join(
-        f'<th scope="col"><label><input type="checkbox" checked id="{uid}-{_KIND_CLASSES[kind]}">'
-        f" {kind}</label></th>"
-        for kind in kinds
-    )
-    rows = "".join(
-        f'<tr><th scope="row">{escape_text(name)}</th>'
-        + "".join(f"<td>{row[kind]:,}</td>" for kind in kinds)
-        + "</tr>"
-        for name, row in zip(names, counts)
-    )
-    return (
-        f'<table><caption class="vh">Cases of each kind</caption><thead><tr><td></td>{head}</tr>'
-        f"</thead><tbody>{rows}</tbody></table>"
-    )
+    boxes = []
+    for kind in KINDS:
+        if any(row[kind] for row in counts):
+            numbers = [f"{row[kind]:,}" for row in counts]
+            if len(names) > 1:
+                numbers = [f"{escape_text(name)} {n}" for name, n in zip(names, numbers)]
+            boxes.append(
+                f'<label><input type="checkbox" checked id="{uid}-{_KIND_CLASSES[kind]}">{kind}'
+                f' <span class="n">{" · ".join(numbers)}</span></label>'
+            )
+    return f'<fieldset class="bar"><legend class="vh">Kinds</legend>{"".join(boxes)}</fieldset>'
 
 
 _JUMP = (
@@ -646,8 +641,7 @@ def compare(
     """
     gold = _as_documents(gold)
     systems = [_as_documents(docs) for docs in (pred, pred_b) if docs is not None]
-    names = tuple(names)[:2] if len(systems) > 1 else ("cases",)
-    _group_semantic_types()
+    names = tuple(names)[:2] if len(systems) > 1 else ("",)
     cases, counts = _cases_by_document(gold, systems), _count_cases(gold, systems)
     drawings, all_ = [], 0
     for doc in gold:
@@ -656,7 +650,7 @@ def compare(
 
     def draw(uid: str) -> str:
         articles = [_compared(uid, *pair, names, all_) for pair in zip(gold, drawings)]
-        top = _kind_rules(uid) + _counts_table(uid, counts, names) + _KEY + _JUMP
+        top = _kind_rules(uid) + _kind_counts(uid, counts, names) + _KEY + _JUMP
         return top + _pages(articles, [doc.id for doc in gold], page)
 
     name = gold[0].id if len(gold) == 1 else f"{len(gold):,} documents"

@@ -1,0 +1,351 @@
+"""Pictures in a browser: what is seen, what is read, what never runs, and what a click does."""
+
+import random
+import re
+from dataclasses import replace
+
+import pytest
+from browser import browser, open_tab, page, violations  # noqa: F401
+
+from clinical_ner.core import (
+    Document,
+    Span,
+    count_labels,
+    group_labels,
+    label_color,
+    label_group,
+    mark_text,
+    render_document,
+    span_lanes,
+)
+from clinical_ner.corpora import ST21PV_TYPES, semantic_types
+from clinical_ner.display import compare, highlight, page_html
+from clinical_ner.formats import read_brat
+from clinical_ner.samples import sample_notes
+
+EVIL = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "</style><script>alert(2)</script>",
+    "</div></mark></article></details><svg onload=alert(3)>",
+    "<!-- <![CDATA[ ]]> -->",
+    "\u202egnihton\u2066 \u0007",
+    "'\" onmouseover=alert(4) x='",
+    "&lt;b&gt; &#60;script&#62;",
+)
+NOTES = sample_notes(3, seed=4)
+
+
+def evil_documents():
+    """A document for each evil word: in its id, text, labels and concepts."""
+    docs = []
+    for word in EVIL:
+        text = f"before {word} after {word}\n"
+        spans = [
+            Span(7, 7 + len(word), word, 0.4, concept=word),
+            Span(0, 10, word, concept=word),
+            Span(3, len(text), "Drug", fragments=((3, 5), (9, len(text)))),
+        ]
+        docs.append(Document(word, text, spans))
+    return docs
+
+
+def spoil(doc, seed):
+    """A document with mentions missed, moved and called otherwise."""
+    rng, spans = random.Random(seed), []
+    labels = sorted(count_labels([doc]))
+    for span in doc.spans:
+        chance = rng.random()
+        if chance < 0.2:
+            continue
+        if chance < 0.35:
+            span = replace(span, label=rng.choice(labels))
+        elif chance < 0.5 and span.end < len(doc.text) and not span.fragments:
+            span = replace(span, end=span.end + 1, score=0.6)
+        spans.append(span)
+    return replace(doc, spans=spans)
+
+
+def show(tab, html, tmp_path, title="test"):
+    """Open a page that holds `html`."""
+    (tmp_path / "page.html").write_text(page_html(title, html), encoding="utf-8")
+    tab.goto((tmp_path / "page.html").as_uri())
+
+
+def luminance(color):
+    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear))
+
+
+def oklab(color):
+    r, g, b = (int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (r, g, b))
+    long, medium, short = (
+        (w[0] * r + w[1] * g + w[2] * b) ** (1 / 3)
+        for w in (
+            (0.4122214708, 0.5363325363, 0.0514459929),
+            (0.2119034982, 0.6806995451, 0.1073969566),
+            (0.0883024619, 0.2817188376, 0.6299787005),
+        )
+    )
+    return (
+        0.2104542553 * long + 0.7936177850 * medium - 0.0040720468 * short,
+        1.9779984951 * long - 2.4285922050 * medium + 0.4505937099 * short,
+        0.0259040371 * long + 0.7827717662 * medium - 0.8086757660 * short,
+    )
+
+
+def distance(a, b):
+    return sum((x - y) ** 2 for x, y in zip(oklab(a), oklab(b))) ** 0.5
+
+
+N2C2 = ("Drug", "Strength", "Form", "Dosage", "Frequency", "Route", "Duration", "Reason", "ADE")
+
+
+@pytest.mark.parametrize("label", [*N2C2, *semantic_types(), "Disease", "", "été", "<b>"])
+def test_every_colour_shows_on_white_and_on_dark(label):
+    light = luminance(label_color(label))
+    assert 1.05 / (light + 0.05) >= 3 and (light + 0.05) / (luminance("#1e1e1e") + 0.05) >= 3
+
+
+def test_the_nine_types_are_far_apart():
+    colors = [label_color(label) for label in N2C2]
+    assert min(distance(a, b) for a in colors for b in colors if a != b) > 0.05
+    assert len(set(colors)) == 9
+
+
+def test_twenty_one_types_differ_and_share_the_hue_of_their_group():
+    colors = [label_color(label) for label in ST21PV_TYPES]
+    assert len(set(colors)) == 21
+    assert label_group("T047") == label_group("T191") == "Disorders"
+    assert min(distance(a, b) for a in colors for b in colors if a != b) > 0.005
+
+
+def test_forty_one_types_differ(data_dir):
+    labels = count_labels(read_brat(data_dir / "maccrobat2020", mismatch="warn"))
+    assert len(labels) == 41
+    assert len({label_color(label) for label in labels}) == 41
+
+
+def test_a_group_gives_one_hue_whatever_was_there_before():
+    before = label_color("Zebra")
+    group_labels({"Zebra": "animals", "Yak": "animals", "Oak": "trees"})
+    first = {label: label_color(label) for label in ("Zebra", "Yak", "Oak")}
+    assert first["Zebra"] != before and len(set(first.values())) == 3
+    group_labels({"Zebra": "animals", "Yak": "animals", "Oak": "trees"})
+    assert {label: label_color(label) for label in first} == first
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_any_spans_nest_and_keep_the_text(seed):
+    rng = random.Random(seed)
+    text = "".join(rng.choice("ab <&\n") for _ in range(30))
+    spans = []
+    for _ in range(rng.randrange(8)):
+        points = sorted(rng.sample(range(31), rng.choice((2, 2, 4, 6))))
+        parts = tuple(zip(points[::2], points[1::2]))
+        spans.append(Span(points[0], points[-1], "x", fragments=parts if len(parts) > 1 else ()))
+    lanes = span_lanes(spans)
+    opened = []
+
+    def opening(piece):
+        assert piece.lane == lanes[piece.span] and piece.inside == tuple(opened)
+        opened.append(piece.span)
+        return f"{{{piece.span}{'-' if piece.gap else '+'}"
+
+    def closing(piece):
+        assert opened.pop() == piece.span
+        return "}"
+
+    out = mark_text(text, spans, opening, closing)
+    assert opened == []
+    inside, covered, at = [], {i: set() for i in range(len(spans))}, 0
+    for token in re.findall(r"\{\d[-+]|\}|&\w+;|[^{}]", out):
+        if token[0] == "{":
+            inside.append((int(token[1]), token[2]))
+        elif token == "}":
+            inside.pop()
+        else:
+            for i, kind in inside:
+                covered[i] |= {at} if kind == "+" else set()
+            at += 1
+    assert at == len(text)
+    for i, span in enumerate(spans):
+        parts = span.fragments or ((span.start, span.end),)
+        assert covered[i] == {c for a, b in parts for c in range(a, b)}
+    for i, a in enumerate(spans):
+        for j, b in enumerate(spans[:i]):
+            assert a.end <= b.start or b.end <= a.start or lanes[i] != lanes[j]
+
+
+PICTURES = {
+    "highlight": lambda docs: highlight(docs).html,
+    "highlight, paged": lambda docs: highlight(docs, page=2).html,
+    "compare": lambda docs: compare(docs, [replace(d, spans=d.spans[:2]) for d in docs]).html,
+    "compare two": lambda docs: (
+        compare(docs, [spoil(d, 1) for d in docs], [spoil(d, 2) for d in docs], names=EVIL[:2]).html
+    ),
+    "document": lambda docs: "".join(map(render_document, docs)),
+}
+
+
+@pytest.mark.parametrize("picture", PICTURES.values(), ids=PICTURES.keys())
+@pytest.mark.parametrize("whole", [True, False], ids=["with the policy of a page", "bare"])
+def test_nothing_in_a_note_runs_or_breaks_the_page(page, tmp_path, picture, whole):  # noqa: F811
+    docs = evil_documents()
+    html = picture(docs)
+    if whole:
+        show(page, html + "<p id='end'>end</p>", tmp_path, EVIL[0])
+    else:
+        page.set_content(f"<main>{html}<p id='end'>end</p></main>")
+    page.wait_for_timeout(100)
+    assert page.problems == []
+    assert page.locator("img, svg, body script:not(.cner ~ script)").count() == 0
+    assert page.evaluate("document.getElementById('end').parentElement.tagName") == "MAIN"
+    assert not set("\u202e\u2066\u0007") & set(html)
+    text = page.evaluate("document.querySelector('main').textContent")
+    assert all(word in text for word in EVIL if word.isprintable())
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(browser, tmp_path, scheme):  # noqa: F811
+    types = list(semantic_types())
+    text = " ".join(types)
+    spans = [
+        Span(text.index(t), text.index(t) + 4, t, 0.4 + 0.1 * (i % 7)) for i, t in enumerate(types)
+    ]
+    many = Document("types", text, spans)
+    pictures = (
+        highlight([*NOTES, many], page=2),
+        highlight(many),
+        compare(NOTES, [spoil(doc, 1) for doc in NOTES]),
+        compare(NOTES[0], spoil(NOTES[0], 1), spoil(NOTES[0], 2), names=("one", "two")),
+    )
+    for picture in pictures:
+        with open_tab(browser, color_scheme=scheme) as tab:
+            show(tab, "<h1>Test</h1>" + picture.html, tmp_path)
+            assert violations(tab) == []
+            assert tab.problems == []
+
+
+def test_axe_would_find_something(page):  # noqa: F811
+    page.set_content("<main><img src='data:,'><p style='color:#bbb'>pale</p></main>")
+    assert {rule.split(":")[0] for rule in violations(page)} >= {"image-alt", "color-contrast"}
+
+
+def test_two_outputs_share_no_id(page, tmp_path):  # noqa: F811
+    picture = highlight(NOTES[0])
+    other = compare(NOTES[0], spoil(NOTES[0], 1))
+    show(page, picture.html + picture.html + other.html + other.html, tmp_path)
+    ids = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
+    assert len(ids) == len(set(ids)) > 4
+    page.locator(".cner").nth(0).get_by_label("Drug").uncheck()
+    hidden = page.evaluate(
+        "[...document.querySelectorAll('.cner')].map(c => [...c.querySelectorAll('mark.s>b')]"
+        ".filter(b => getComputedStyle(b).display === 'none').length)"
+    )
+    assert hidden[0] > 0 and hidden[1:] == [0, 0, 0]
+
+
+def test_the_theme_is_that_of_the_place(browser, tmp_path):  # noqa: F811
+    light, dark = "rgb(255, 255, 255)", "rgb(22, 25, 29)"
+    cases = (
+        ("light", "", light),
+        ("dark", "", dark),
+        ("dark", 'data-jp-theme-light="true"', light),
+        ("light", 'data-jp-theme-light="false"', dark),
+        ("dark", 'class="quarto-light"', light),
+        ("light", 'class="quarto-dark"', dark),
+    )
+    for scheme, place, wanted in cases:
+        with open_tab(browser, color_scheme=scheme) as tab:
+            tab.set_content(f"<div {place}>{highlight(NOTES[0]).html}</div>")
+            found = tab.locator(".cner").evaluate("e => getComputedStyle(e).backgroundColor")
+            assert found == wanted, (scheme, place)
+            tab.emulate_media(media="print")
+            assert (
+                tab.locator(".cner").evaluate("e => getComputedStyle(e).backgroundColor") == light
+            )
+
+
+def test_pages_turn(page, tmp_path):  # noqa: F811
+    show(page, highlight(NOTES, page=1).html, tmp_path)
+    page.wait_for_selector(".cner.js")
+    assert page.locator("article:visible").count() == 1
+    page.get_by_role("button", name="Next").click()
+    assert page.locator("article:visible").get_attribute("aria-label") == NOTES[1].id
+    page.get_by_role("combobox").select_option(index=2)
+    assert page.locator("article:visible").get_attribute("aria-label") == NOTES[2].id
+    assert page.get_by_role("button", name="Next").is_disabled()
+
+
+def test_everything_can_be_read_without_scripts(browser, tmp_path):  # noqa: F811
+    with open_tab(browser, java_script_enabled=False) as tab:
+        show(tab, highlight(NOTES, page=1).html, tmp_path)
+        assert tab.locator("article:visible").count() == 1
+        tab.get_by_text("Documents 3–3").click()
+        assert tab.locator("article:visible").count() == 2
+        show(tab, compare(NOTES, [spoil(d, 1) for d in NOTES], page=1).html, tmp_path)
+        tab.locator('a[aria-label="next mistake"]').first.click()
+        assert tab.url.endswith("-m1")
+
+
+def test_jumps_from_mistake_to_mistake_over_pages(page, tmp_path):  # noqa: F811
+    found = [replace(doc, spans=doc.spans[1:]) for doc in NOTES]
+    show(page, compare(NOTES, found, page=1).html, tmp_path)
+    page.wait_for_selector(".cner.js")
+    after = page.get_by_role("button", name="Next mistake")
+    for i, doc in enumerate(NOTES):
+        after.click()
+        assert page.locator("output").inner_text() == f"{i + 1} of 3"
+        focus = page.evaluate("document.activeElement.closest('article').ariaLabel")
+        assert focus == doc.id
+    page.keyboard.press("p")
+    assert page.locator("output").inner_text() == "2 of 3"
+    assert page.evaluate("document.activeElement.className").startswith("case k6 g")
+
+
+def test_a_boundary_shows_to_the_character(page, tmp_path):  # noqa: F811
+    text = "for high blood pressure today"
+    gold = Document("d", text, [Span(4, 23, "Reason")])
+    found = Document("d", text, [Span(9, 29, "Reason")])
+    show(page, compare(gold, found).html, tmp_path)
+    for name, words in (("g:not(.p)", "high "), ("g.p", "blood pressure"), ("p:not(.g)", " today")):
+        marks = page.locator(f".text mark.run.{name}")
+        assert marks.all_text_contents() == [words]
+    assert page.locator("mark.case b").inner_text().lower().startswith("boundary, shifted: reason")
+
+
+def test_the_clipboard_gets_the_note_and_nothing_else(page, tmp_path):  # noqa: F811
+    show(page, highlight(NOTES[0]).html, tmp_path)
+    copied = page.evaluate(
+        "() => { getSelection().selectAllChildren(document.querySelector('.text'));"
+        " return getSelection().toString(); }"
+    )
+    assert copied == NOTES[0].text.rstrip("\n") or copied == NOTES[0].text
+
+
+def test_a_narrow_page_needs_no_sideways_scrolling(browser, tmp_path):  # noqa: F811
+    for width in (320, 700):
+        with open_tab(browser, viewport={"width": width, "height": 800}) as tab:
+            show(
+                tab,
+                highlight(NOTES).html + compare(NOTES, [spoil(d, 1) for d in NOTES]).html,
+                tmp_path,
+            )
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_real_corpora_draw(browser, tmp_path, data_dir, theme):  # noqa: F811
+    docs = read_brat(data_dir / "maccrobat2020", mismatch="warn")[:40]
+    with open_tab(browser, color_scheme=theme) as tab:
+        show(tab, highlight(docs, page=40).html, tmp_path)
+        assert tab.locator(".text b").count() == sum(len(doc.spans) for doc in docs)
+        texts = tab.evaluate(
+            "[...document.querySelectorAll('.text')].map(t => { const c = t.cloneNode(true);"
+            " c.querySelectorAll('b').forEach(b => b.remove()); return c.textContent; })"
+        )
+        assert texts == [doc.text.replace("\r\n", "\n") for doc in docs]
+        assert tab.problems == []
