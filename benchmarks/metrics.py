@@ -24,7 +24,7 @@ from clinical_ner.metrics import (
     bootstrap,
     compare_systems,
     evaluate,
-    semeval_scores,
+    semeval_modes,
     seqeval_report,
 )
 from clinical_ner.tags import repair_tags, tags_to_spans
@@ -108,13 +108,13 @@ def measure_nervaluate(gold: list[Document], pred: list[Document]) -> dict:
         for docs in (gold, pred)
     ]
     labels = sorted({span.label for doc in gold + pred for span in doc.spans})
-    ours, tables = seconds(lambda: [semeval_scores(gold, pred, mode=mode) for mode in MODES], 5)
+    ours, tables = seconds(lambda: semeval_modes(gold, pred, modes=list(MODES)), 5)
     theirs, results = seconds(lambda: Evaluator(*sides, tags=labels, loader="dict").evaluate(), 1)
-    for table, mode in zip(tables, MODES.values()):
+    for table, mode in zip(tables.values(), MODES.values()):
         rows = {label: results["entities"][label][mode] for label in labels}
         for name, row in (rows | {"micro": results["overall"][mode]}).items():
             assert table[name] == {key: getattr(row, key) for key in table.columns}
-    return {"nervaluate": theirs, "semeval_scores": ours, "ratio_semeval": theirs / ours}
+    return {"nervaluate": theirs, "semeval_modes": ours, "ratio_semeval": theirs / ours}
 
 
 def measure_own(gold: list[Document], pred: list[Document]) -> dict:
