@@ -13,6 +13,6 @@ from .metrics import *  # noqa: F403
 from .train import *  # noqa: F403
 from .errors import *  # noqa: F403
 from .plots import *  # noqa: F403
-from .widgets import *  # noqa: F403
 from .display import *  # noqa: F403
+from .widgets import *  # noqa: F403
 from .cli import *  # noqa: F403
