@@ -724,7 +724,9 @@ class Explorer(_Shown):
             + "</tr>"
             for name, figures in (("strict", strict), ("lenient", lenient))
         )
-        heads = "".join(f'<th scope="col">{x}</th>' for x in ("", "precision", "recall", "F1"))
+        heads = "<td></td>" + "".join(
+            f'<th scope="col">{name}</th>' for name in ("precision", "recall", "F1")
+        )
         counted = f"{support:,} gold, {found:,} found with a score of at least {self.choice.threshold / 100:.2f}"
         return (
             f'<div class="cner-row"><table class="cner-figures"><thead><tr>{heads}</tr></thead><tbody>'

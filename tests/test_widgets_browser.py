@@ -203,6 +203,15 @@ def test_review_keeps_everything_through_a_reload(open_page, folder):
     ]
 
 
+@pytest.mark.skipif(not find_spec("axe_playwright_python"), reason="needs axe-playwright-python")
+@pytest.mark.parametrize("name", ["explore", "short"])
+def test_axe_finds_no_violation(open_page, name):
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(open_page(name), context=".cner").response["violations"]
+    assert [(rule["id"], rule["nodes"][0]["html"]) for rule in found] == []
+
+
 def test_a_click_and_a_selection_change_boundaries(open_page, folder):
     page = open_page("bad")
     page.locator(".cner-note [data-do=pick]", has_text="rash").click()
