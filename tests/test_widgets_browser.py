@@ -5,8 +5,9 @@ import re
 from importlib.util import find_spec
 
 import pytest
+from browser import browser  # noqa: F401
 from test_widgets import sample_pair
-from widgets_pages import chromium, jupyterlab, voila, write_notebook
+from widgets_pages import jupyterlab, voila, write_notebook
 
 from clinical_ner.core import Document, Span, write_jsonl
 from clinical_ner.errors import confusion, find_mistakes
@@ -62,19 +63,13 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def site(folder):
     with voila(folder) as address:
         yield address
 
 
 @pytest.fixture
-def open_page(site, browser):
+def open_page(site, browser):  # noqa: F811
     """A function that opens a notebook in Voila and waits for its widget."""
     pages = []
 
@@ -226,7 +221,7 @@ def test_a_click_and_a_selection_change_boundaries(open_page, folder):
 
 
 @pytest.mark.skipif(not find_spec("jupyterlab"), reason="needs jupyterlab")
-def test_jupyterlab_shows_it_and_keeps_its_own_keys_out(folder, browser):
+def test_jupyterlab_shows_it_and_keeps_its_own_keys_out(folder, browser):  # noqa: F811
     with jupyterlab(folder) as address:
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.goto(f"{address}/lab/tree/explore.ipynb?reset")

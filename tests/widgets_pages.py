@@ -95,19 +95,3 @@ def jupyterlab(folder):
     command += [f"--notebook-dir={folder}", f"--LabApp.user_settings_dir={folder}/.settings"]
     command += [f"--LabApp.workspaces_dir={folder}/.workspaces"]
     return serve(command, folder, port, "/api")
-
-
-@contextmanager
-def chromium():
-    """A browser; the one of the system where there is one, else Playwright's own."""
-    from playwright.sync_api import sync_playwright
-
-    path = "/usr/bin/chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path if os.path.exists(path) else None, args=["--no-sandbox"]
-        )
-        try:
-            yield browser
-        finally:
-            browser.close()
