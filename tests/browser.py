@@ -16,6 +16,7 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+RUNNING: list = []  # the one Chromium
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -30,9 +31,14 @@ def browser():
     """One Chromium for all tests. Without one they fail: tools/chromium.py sets it up."""
     from playwright.sync_api import sync_playwright
 
+    if RUNNING:  # each file that imports this fixture has its own; Playwright can run only once
+        yield RUNNING[0]
+        return
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=chromium(), args=[*ARGUMENTS])
+        RUNNING.append(running)
         yield running
+        RUNNING.clear()
         running.close()
 
 
