@@ -15,4 +15,5 @@ from .errors import *  # noqa: F403
 from .plots import *  # noqa: F403
 from .display import *  # noqa: F403
 from .widgets import *  # noqa: F403
+from .bulk import *  # noqa: F403
 from .cli import *  # noqa: F403
