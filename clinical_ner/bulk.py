@@ -145,9 +145,9 @@ def _check_columns(place: str, columns: Sequence[str], *wanted: str) -> list[int
     return [list(columns).index(name) for name in wanted]
 
 # %% ../nbs/16_bulk.ipynb #1a171566
-def _csv_rows(file, place: str, limit: int) -> Iterator[tuple[int, int, list[str]]]:
-    """(first line, byte behind it, fields) of each row; bytes that are not UTF-8 are kept escaped."""
-    position, line, size = file.tell(), 0, 0
+def _csv_rows(file, place: str, limit: int, line: int = 0) -> Iterator[tuple[int, int, list[str]]]:
+    """(first line, byte behind it, fields) of each row after `line`; bad UTF-8 is kept escaped."""
+    position, size = file.tell(), 0
 
     def lines() -> Iterator[str]:
         nonlocal position, line, size
@@ -164,7 +164,7 @@ def _csv_rows(file, place: str, limit: int) -> Iterator[tuple[int, int, list[str
             yield raw.decode("utf-8", "surrogateescape").removeprefix(mark)
 
     csv.field_size_limit(max(csv.field_size_limit(), limit))
-    rows, first = csv.reader(lines()), 1
+    rows, first = csv.reader(lines()), line + 1
     try:
         for row in rows:
             yield first, position, row
@@ -204,7 +204,7 @@ def _csv_records(number: int, path: str, source: Source) -> Iterator[tuple[dict,
     with _open(path) as file:
         (id_number, _), _ = _csv_header(file, path, source)
         start = file.tell()
-        for line, past, row in _csv_rows(file, path, source.max_bytes):
+        for line, past, row in _csv_rows(file, path, source.max_bytes, 1):
             if row:
                 doc_id = row[id_number] if id_number < len(row) else None
                 yield {"file": number, "start": start, "line": line}, doc_id
@@ -344,10 +344,9 @@ def _csv_loaders(source: Source, part: dict) -> Iterator[tuple[str, Callable[[],
     with _open(path) as file:
         columns, width = _csv_header(file, path, source)
         file.seek(part["start"])
-        for line, _, row in _csv_rows(file, path, source.max_bytes):
+        for line, _, row in _csv_rows(file, path, source.max_bytes, part["line"] - 1):
             if row:
-                place = f"{Path(path).name}, line {part['line'] + line - 1}"
-                yield place, partial(_read_fields, row, columns, width)
+                yield f"{Path(path).name}, line {line}", partial(_read_fields, row, columns, width)
 
 # %% ../nbs/16_bulk.ipynb #0d4fd52f
 class _ParquetRows:

@@ -1,0 +1,537 @@
+"""Annotating in bulk: sources, outputs, broken documents, kills, workers, Ray, and no text in logs."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from clinical_ner.bulk import annotate, find_source, iter_found, plan_parts, read_part
+from clinical_ner.core import Document, write_jsonl
+from clinical_ner.formats import read_brat
+from clinical_ner.samples import sample_notes
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def make_tiny_tagger(encoder_dir, folder):
+    """A random BERT of one narrow layer, in `folder`, that finds spans everywhere."""
+    import torch
+    from transformers import BertConfig, BertForTokenClassification
+
+    from clinical_ner.encoders import load_tokenizer
+    from clinical_ner.tagger import Tagger
+    from clinical_ner.windows import tag_names
+
+    torch.manual_seed(0)
+    tokenizer, tags = load_tokenizer(encoder_dir, max_length=64), tag_names(["Drug", "Reason"])
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
+    names = {"id2label": dict(enumerate(tags)), "label2id": {tag: i for i, tag in enumerate(tags)}}
+    config = BertConfig(vocab_size=len(tokenizer), num_hidden_layers=1, **sizes, **names)
+    Tagger(BertForTokenClassification(config), tokenizer).save(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory, encoder_dir):
+    return make_tiny_tagger(encoder_dir, tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def tagger(tiny):
+    from clinical_ner.tagger import Tagger
+
+    return Tagger.load(tiny, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def notes():
+    return [Document(note.id, note.text[:300]) for note in sample_notes(60, seed=3)]
+
+
+def rows_of(out):
+    """What was found, free of order."""
+    return sorted(tuple(row.items()) for row in iter_found(out))
+
+
+def ids_of(out):
+    """The id of every document in the JSON lines of a run."""
+    lines = [line for path in Path(out, "spans").glob("*") for line in path.open(encoding="utf-8")]
+    return sorted(json.loads(line)["id"] for line in lines)
+
+
+def partial_files(out):
+    return [path for path in Path(out).rglob("*") if ".partial" in path.name]
+
+
+def run(source, out, model, **options):
+    return annotate(source, out, model, **{"device": "cpu", "progress": False, **options})
+
+
+# sources
+
+
+def write_source(kind, notes, folder):
+    """The notes in one of the forms that a source may have."""
+    import pandas as pd
+
+    folder.mkdir()
+    frame = pd.DataFrame({"note": [doc.id for doc in notes], "body": [doc.text for doc in notes]})
+    if kind == "text":
+        for i, doc in enumerate(notes):
+            path = folder / f"{'deep/er/' if i % 3 else ''}{doc.id}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(doc.text.encode())
+    for number, part in enumerate((frame[:23], frame[23:])):
+        path = folder / f"notes{number}.{kind}"
+        if kind == "jsonl":
+            rows = part.to_dict("records")
+            path.write_text("\n\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+        elif kind == "csv":
+            part.assign(more=1).to_csv(path, index=False)
+        elif kind == "parquet":
+            part.to_parquet(path, row_group_size=7)
+    if kind == "dataset":
+        from datasets import Dataset
+
+        return Dataset.from_pandas(frame)
+    return folder
+
+
+COLUMNS = {"id_column": "note", "text_column": "body"}
+
+
+@pytest.mark.parametrize("kind", ["text", "jsonl", "csv", "parquet", "dataset", "documents"])
+def test_every_source_gives_every_document_once_with_its_exact_text(kind, notes, tmp_path):
+    notes = [Document(doc.id, f'\ufeff"{doc.text}"\r\n, é\x00\u2028end\n') for doc in notes]
+    place = notes if kind == "documents" else write_source(kind, notes, tmp_path / "s")
+    source, rejected = find_source(place, **COLUMNS), []
+    parts = list(plan_parts(source, 7))
+    assert all(part["count"] <= 7 for part in parts)
+    parts = json.loads(json.dumps(parts))
+    random.Random(0).shuffle(parts)  # workers take parts in any order
+    read = {doc.id.split("/")[-1]: doc.text for part in parts for doc in read_part(source, part, rejected)}
+    assert not rejected
+    assert read == {doc.id: doc.text for doc in notes}
+    assert sum(part["count"] for part in parts) == len(notes)
+
+
+@pytest.mark.parametrize("kind", ["text", "jsonl", "csv", "parquet", "dataset"])
+def test_every_source_gives_the_same_spans(kind, notes, tagger, tiny, tmp_path):
+    from clinical_ner.tagger import predict
+
+    place = write_source(kind, notes, tmp_path / "s")
+    counts = run(place, tmp_path / "o", tiny, part_size=11, text=True, **COLUMNS)["counts"]
+    assert counts["documents"] == 60 and counts["rejected"] == 0
+    found = {}
+    for row in iter_found(tmp_path / "o"):
+        found.setdefault(row["document"].split("/")[-1], []).append(row)
+    for doc in predict(tagger, notes, progress=False):
+        rows = [(span.start, span.end, span.label) for span in doc.spans]
+        assert [(r["start"], r["end"], r["label"]) for r in found.get(doc.id, [])] == rows
+        assert all(r["text"] == doc.text[r["start"] : r["end"]] for r in found.get(doc.id, []))
+
+
+def test_a_dataset_goes_on_where_it_stopped(notes, tiny, tmp_path):
+    place = write_source("dataset", notes, tmp_path / "s")
+    first = run(place, tmp_path / "o", tiny, **COLUMNS)
+    assert run(place, tmp_path / "o", tiny, **COLUMNS) == first
+
+
+@pytest.mark.parametrize(
+    "files, options, message",
+    [
+        ({"a.txt": "x", "b.jsonl": "{}"}, {}, "no .txt and .jsonl|.txt and .jsonl files there"),
+        ({"a.xml": "x"}, {}, "no files there"),
+        ({"a.csv": "id,body\n1,x\n"}, {}, "there is no column 'text' among id, body"),
+        ({"a.jsonl": "\n"}, {}, "no documents there"),
+        ({"a.csv": 'id,text\n1,"never closed\n' + "x\n" * 900_000}, {"max_chars": 10}, "a quote"),
+    ],
+)
+def test_a_source_that_is_none_is_an_error(files, options, message, tmp_path):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        list(plan_parts(find_source(tmp_path, **options)))
+
+
+# outputs
+
+
+def test_outputs_agree(notes, tiny, tmp_path):
+    import pandas as pd
+
+    for output in ("jsonl", "parquet", "brat"):
+        run(notes, tmp_path / output, tiny, output=output, part_size=25)
+    assert rows_of(tmp_path / "jsonl") == rows_of(tmp_path / "parquet")
+    assert ids_of(tmp_path / "jsonl") == sorted(doc.id for doc in notes)
+    frame = pd.read_parquet(tmp_path / "parquet/spans")
+    assert list(frame.columns) == ["document", "start", "end", "label", "score"]
+    documents = pd.read_parquet(tmp_path / "parquet/documents")
+    assert documents.spans.sum() == len(frame) and len(documents) == 60
+    back = {doc.id: doc for doc in read_brat(tmp_path / "brat")}
+    assert {doc.id: doc.text for doc in notes} == {name: doc.text for name, doc in back.items()}
+    assert len(frame) == sum(len(doc.spans) for doc in back.values())
+
+
+def test_ids_that_name_no_file_are_rejected_in_brat_only(tiny, tmp_path):
+    docs = [Document(i, "No fever today.") for i in ("../up", "a/b", ".hidden", "x" * 300, "ok")]
+    counts = run(docs, tmp_path / "b", tiny, output="brat")["counts"]
+    assert (counts["documents"], counts["rejected"]) == (2, 3)
+    assert not (tmp_path / "up.txt").exists()
+    assert run(docs, tmp_path / "j", tiny)["counts"]["documents"] == 5
+
+
+# broken documents
+
+SECRET = "ZEBRAQUAGGA"
+
+
+def write_broken(folder):
+    """A table with good and broken lines, and a planted word in each."""
+    good = [{"id": f"g{i}", "text": f"Took {SECRET} 5 mg."} for i in range(4)]
+    lines = [json.dumps(row).encode() for row in good]
+    lines += [
+        b'{"id": "cut", "text": "' + SECRET.encode(),
+        b'{"id": "bytes", "text": "\xff' + SECRET.encode() + b'"}',
+        json.dumps({"id": "half", "text": f"\ud800 {SECRET}"}).encode(),
+        json.dumps({"id": "long", "text": SECRET * 500}).encode(),
+        json.dumps({"id": "longer", "text": SECRET * 200_000}).encode(),
+        json.dumps({"id": "number", "text": 5, "more": SECRET}).encode(),
+        json.dumps({"text": SECRET}).encode(),
+        json.dumps({"id": "g0", "text": f"again {SECRET}"}).encode(),
+        json.dumps([SECRET]).encode(),
+        b"[" * 100_000,
+        json.dumps({"id": "words", "text": SECRET, "meta": {"words": [[5, 2], SECRET]}}).encode(),
+    ]
+    random.Random(1).shuffle(lines)
+    (folder / "notes.jsonl").write_bytes(b"\r\n".join(lines))
+    return folder / "notes.jsonl"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_broken_documents_are_rejected_and_no_text_is_told(tiny, tmp_path, workers, capfd):
+    source = write_broken(tmp_path)
+    options = {"max_chars": 4000, "part_size": 4, "workers": workers, "progress": True}
+    counts = run(source, tmp_path / "o", tiny, **options)["counts"]
+    assert (counts["documents"], counts["rejected"]) == (4, 11)
+    rejected = [json.loads(line) for line in (tmp_path / "o/rejected.jsonl").open()]
+    assert len(rejected) == 11 and all(row["place"] and row["reason"] for row in rejected)
+    reasons = " ".join(row["reason"] for row in rejected)
+    for word in ("UTF-8", "more than 4,000", "bytes", "no text|string", "no id", "before it"):
+        assert any(part in reasons for part in word.split("|")), word
+    told = "".join(capfd.readouterr())
+    assert "doc/s" in told or "s/doc" in told
+    files = [path for path in (tmp_path / "o").rglob("*") if path.is_file()]
+    for text in [told, *(path.read_text(errors="replace") for path in files)]:
+        assert SECRET not in text and SECRET.lower() not in text
+
+
+def test_text_files_that_cannot_be_read_are_rejected(tiny, tmp_path):
+    folder = tmp_path / "s"
+    folder.mkdir()
+    for name, data in {"a": b"Fine.", "b": b"caf\xe9", "c": b"x" * 500, "d": b""}.items():
+        (folder / f"{name}.txt").write_bytes(data)
+    (folder / "gone.txt").symlink_to(folder / "nowhere.txt")
+    counts = run(folder, tmp_path / "o", tiny, max_chars=100)["counts"]
+    assert (counts["documents"], counts["rejected"]) == (2, 3)
+    places = [json.loads(line)["place"] for line in (tmp_path / "o/rejected.jsonl").open()]
+    assert places == ["b.txt", "c.txt", "gone.txt"]
+
+
+def test_rows_of_a_csv_that_cannot_be_read_are_rejected(tiny, tmp_path):
+    rows = b'\xef\xbb\xbf"id","text"\n1,"two\r\nlines"\n2\n3,caf\xe9\n\n4,,\n5,NA\n1,again\n'
+    (tmp_path / "t.csv").write_bytes(rows)
+    counts = run(tmp_path / "t.csv", tmp_path / "o", tiny)["counts"]
+    assert (counts["documents"], counts["rejected"]) == (2, 4)
+    places = [json.loads(line)["place"] for line in (tmp_path / "o/rejected.jsonl").open()]
+    assert places == [f"t.csv, line {n}" for n in (4, 5, 7, 9)]
+
+
+def test_a_document_on_which_the_tagger_fails_takes_no_other_along(tiny, tmp_path, monkeypatch):
+    from clinical_ner import bulk
+
+    plain = bulk._predict_stream
+
+    def fail(tagger, docs, token_budget):
+        for doc in docs:
+            if doc.id == "bad":
+                raise IndexError(doc.text)
+            yield from plain(tagger, [doc], token_budget)
+
+    monkeypatch.setattr(bulk, "_predict_stream", fail)
+    docs = [Document(name, f"{SECRET} here.") for name in ("a", "b", "bad", "c")]
+    counts = run(docs, tmp_path / "o", tiny)["counts"]
+    assert ids_of(tmp_path / "o") == ["a", "b", "c"] and counts["rejected"] == 1
+    [row] = (tmp_path / "o/rejected.jsonl").read_text().splitlines()
+    assert "IndexError" in row and SECRET not in row
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(max_size=400) | st.text(st.characters(min_codepoint=0x2000), max_size=80))
+def test_any_text_gives_exact_spans(tagger, text):
+    doc = tagger(text)
+    assert doc.text == text
+    ends = [0, *(point for span in doc.spans for point in (span.start, span.end)), len(text)]
+    assert ends == sorted(ends)
+    assert all(text[span.start : span.end].strip() for span in doc.spans)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(st.text(st.characters(codec="utf-8"), max_size=200), min_size=1, max_size=8))
+def test_any_text_goes_through_a_table(tiny, tmp_path_factory, texts):
+    folder = tmp_path_factory.mktemp("any")
+    with open(folder / "t.csv", "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("id", "text"), *enumerate(texts)])
+    write_jsonl([Document(str(i), text) for i, text in enumerate(texts)], folder / "t.jsonl")
+    for kind in ("csv", "jsonl"):
+        counts = run(folder / f"t.{kind}", folder / kind, tiny, text=True, part_size=3)["counts"]
+        assert (counts["documents"], counts["rejected"]) == (len(texts), 0)
+    for row in iter_found(folder / "csv"):
+        assert row["text"] == texts[int(row["document"])][row["start"] : row["end"]]
+    assert rows_of(folder / "csv") == rows_of(folder / "jsonl")
+
+
+# going on
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"output": "parquet"}, "another setting (output: 'jsonl' there, 'parquet' now)"),
+        ({"part_size": 9}, "another setting (part_size"),
+        ({"text": True}, "another setting (text"),
+        ({"model": 1}, "another model"),
+        ({"source": 1}, "another source"),
+    ],
+)
+def test_a_run_goes_on_with_the_same_only(notes, tiny, encoder_dir, tmp_path, change, message):
+    from clinical_ner.tagger import Tagger
+
+    run(notes, tmp_path / "o", tiny, part_size=30)
+    source = notes[1:] if change.pop("source", 0) else notes
+    model = Tagger.create(encoder_dir, ["Drug"]) if change.pop("model", 0) else tiny
+    with pytest.raises(ValueError) as error:
+        run(source, tmp_path / "o", model, **{"part_size": 30, **change})
+    assert message in str(error.value) and "name another folder" in str(error.value)
+
+
+def test_a_folder_of_something_else_is_left_alone(notes, tiny, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(ValueError, match="is not empty"):
+        run(notes, tmp_path, tiny)
+
+
+def test_a_model_that_is_nowhere_leaves_nothing_behind(notes, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no tagger at"):
+        run(notes, tmp_path / "o", str(tmp_path / "nowhere"))
+    assert not (tmp_path / "o").exists()
+
+
+def test_run_json_describes_the_run(notes, tiny, tmp_path):
+    from clinical_ner.bulk import model_hash
+
+    run(notes, tmp_path / "o", tiny)
+    told = json.loads((tmp_path / "o/run.json").read_text())
+    assert told["finished"] and told["counts"]["documents"] == 60
+    assert told["model_hash"] == model_hash(tiny) and len(told["model_hash"]) == 64
+    assert told["versions"]["torch"] and told["settings"]["output"] == "jsonl"
+
+
+SCRIPT = """
+import sys
+from clinical_ner.bulk import annotate
+if __name__ == "__main__":
+    source, out, model, engine, workers = sys.argv[1:]
+    options = dict(engine=engine, workers=int(workers), threads=1, part_size=8)
+    annotate(source, out, model, device="cpu", progress=False, **options)
+"""
+
+
+def start(folder, tiny, out, engine="local", workers=2):
+    """The same run in a process of its own, with its helpers in one group."""
+    (folder / "script.py").write_text(SCRIPT)
+    flags = [folder / "notes.jsonl", out, tiny, engine, workers]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(folder / "script.py"), *map(str, flags)]
+    return subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
+
+
+def reports(out):
+    return len(list(Path(out, ".parts").glob("*/*.json")))
+
+
+def kill_and_go_on(folder, tiny, out, kills, workers, seed):
+    """Kill a run at random moments after its first part, then let it finish."""
+    chance = random.Random(seed)
+    for _ in range(kills):
+        process, before = start(folder, tiny, out, workers=workers), reports(out)
+        while process.poll() is None and reports(out) == before:
+            time.sleep(0.005)
+        time.sleep(chance.random() * 0.15)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    killed_at = reports(out)
+    last = start(folder, tiny, out, workers=workers)
+    assert last.wait() == 0, last.stderr.read()
+    return killed_at
+
+
+def check_killed(kills, notes, tiny, folder, workers):
+    many = [Document(f"{doc.id}-{i}", doc.text * 4) for i in range(12) for doc in notes]
+    write_jsonl(many, folder / "notes.jsonl")
+    run(folder / "notes.jsonl", folder / "whole", tiny, part_size=8)
+    killed_at = kill_and_go_on(folder, tiny, folder / "killed", kills, workers, kills)
+    assert 0 < killed_at < 90, "the kills came too late to test anything"
+    assert rows_of(folder / "killed") == rows_of(folder / "whole")
+    assert ids_of(folder / "killed") == sorted(doc.id for doc in many)
+    assert not partial_files(folder / "killed")
+    told = json.loads((folder / "killed/run.json").read_text())
+    assert told["finished"] and told["counts"]["documents"] == len(many)
+
+
+def test_killed_twice_nothing_is_lost_or_repeated(notes, tiny, tmp_path):
+    check_killed(2, notes, tiny, tmp_path, workers=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_killed_twenty_times(notes, tiny, tmp_path, workers):
+    check_killed(20, notes * 6, tiny, tmp_path, workers)
+
+
+def test_workers_end_with_a_killed_parent(notes, tiny, tmp_path):
+    psutil = pytest.importorskip("psutil")
+    many = [Document(f"{doc.id}-{i}", doc.text) for i in range(20) for doc in notes]
+    write_jsonl(many, tmp_path / "notes.jsonl")
+    process = start(tmp_path, tiny, tmp_path / "o")
+    while not reports(tmp_path / "o") and process.poll() is None:
+        time.sleep(0.01)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+    assert children and not psutil.wait_procs(children, timeout=20)[1]
+
+
+def test_two_runs_do_not_share_a_folder(notes, tiny, tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    (tmp_path / "o/.parts").mkdir(parents=True)
+    with open(tmp_path / "o/.parts/lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(ValueError, match="another run is writing here"):
+            run(notes, tmp_path / "o", tiny)
+
+
+def test_a_worker_that_dies_is_an_error_that_says_what_to_do(notes, tiny, tmp_path):
+    psutil = pytest.importorskip("psutil")
+    many = [Document(f"{doc.id}-{i}", doc.text * 4) for i in range(12) for doc in notes]
+    write_jsonl(many, tmp_path / "notes.jsonl")
+    process = start(tmp_path, tiny, tmp_path / "o")
+    while not reports(tmp_path / "o") and process.poll() is None:
+        time.sleep(0.005)
+    workers = [
+        child
+        for child in psutil.Process(process.pid).children()
+        if "spawn_main" in " ".join(child.cmdline())
+    ]
+    workers[0].kill()
+    _, err = process.communicate()
+    assert process.returncode == 1 and "call again to go on" in err
+    assert reports(tmp_path / "o") < 90
+
+
+# Ray
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A Ray of this machine alone, with room for two workers."""
+    ray = pytest.importorskip("ray")
+    before = {name: os.environ.get(name) for name in ("PYTHONPATH", "RAY_USAGE_STATS_ENABLED")}
+    os.environ.update(PYTHONPATH=str(ROOT), RAY_USAGE_STATS_ENABLED="0")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    yield ray
+    ray.shutdown()
+    for name, value in before.items():
+        os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def kill_ray_workers(out, kills, done):
+    """Kill a worker of Ray whenever some more parts have been done; how often."""
+    import psutil
+
+    killed, wanted = 0, 5
+    while killed < kills and not done.is_set():
+        time.sleep(0.01)
+        if reports(out) < wanted:
+            continue
+        for process in psutil.process_iter(["name", "cmdline"]):
+            if "ray::" in " ".join(process.info["cmdline"] or []) and "RayWorker" in " ".join(
+                process.info["cmdline"]
+            ):
+                process.kill()
+                killed, wanted = killed + 1, reports(out) + 20
+                break
+    return killed
+
+
+def check_ray(cluster, notes, tiny, folder, kills, copies):
+    from concurrent.futures import ThreadPoolExecutor
+    from threading import Event
+
+    many = [Document(f"{doc.id}-{i}", doc.text * 4) for i in range(copies) for doc in notes]
+    write_jsonl(many, folder / "notes.jsonl")
+    options = {"part_size": 8, "text": True}
+    run(folder / "notes.jsonl", folder / "local", tiny, **options)
+    done = Event()
+    with ThreadPoolExecutor(1) as pool:
+        killed = pool.submit(kill_ray_workers, folder / "ray", kills, done)
+        try:
+            options |= {"engine": "ray", "workers": 2, "threads": 1}
+            told = run(folder / "notes.jsonl", folder / "ray", tiny, **options)
+        finally:
+            done.set()
+    assert killed.result() == kills
+    assert told["finished"] and told["counts"]["documents"] == len(many)
+    assert rows_of(folder / "ray") == rows_of(folder / "local")
+    assert ids_of(folder / "ray") == sorted(doc.id for doc in many)
+    assert not partial_files(folder / "ray")
+
+
+def test_ray_gives_the_same_with_a_worker_killed(cluster, notes, tiny, tmp_path):
+    check_ray(cluster, notes, tiny, tmp_path, kills=1, copies=12)
+
+
+@pytest.mark.slow
+def test_ray_with_five_workers_killed(cluster, notes, tiny, tmp_path):
+    check_ray(cluster, notes, tiny, tmp_path, kills=5, copies=60)
+
+
+def test_a_run_begun_locally_goes_on_on_ray(cluster, notes, tiny, tmp_path, monkeypatch):
+    from clinical_ner import bulk
+
+    write_jsonl(notes, tmp_path / "notes.jsonl")
+    plain, made = bulk._annotate_part, []
+
+    def stop_after_three(*args):
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        made.append(args[2])
+        return plain(*args)
+
+    monkeypatch.setattr(bulk, "_annotate_part", stop_after_three)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "notes.jsonl", tmp_path / "o", tiny, part_size=10)
+    told = json.loads((tmp_path / "o/run.json").read_text())
+    assert told["counts"]["documents"] == 30 and not told["finished"]
+    monkeypatch.undo()
+    told = run(tmp_path / "notes.jsonl", tmp_path / "o", tiny, part_size=10, engine="ray")
+    assert told["finished"] and ids_of(tmp_path / "o") == sorted(doc.id for doc in notes)
