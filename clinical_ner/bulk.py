@@ -33,8 +33,9 @@ import torch
 from tqdm import tqdm
 
 from .core import Document, open_atomic
+from .encoders import choose_precision
 from .formats import write_brat
-from .tagger import Tagger, best_device, predict
+from .tagger import Tagger, best_device, predict_stream
 
 # %% ../nbs/16_bulk.ipynb #fba75e6c
 def _open(path: str | os.PathLike):
@@ -513,15 +514,6 @@ _WRITERS = {"jsonl": _write_jsonl_part, "parquet": _write_parquet_part, "brat": 
 _FAULTS = (ValueError, TypeError, LookupError, ArithmeticError, AssertionError)
 
 
-def _predict_stream(
-    tagger: Tagger, docs: Iterable[Document], token_budget: int
-) -> Iterator[Document]:
-    """Predictions in order, a few hundred documents at a time."""
-    rest = iter(docs)
-    while some := list(islice(rest, 256)):
-        yield from predict(tagger, some, token_budget=token_budget, progress=False)
-
-
 def _groups(docs: Iterable[Document], count: int = 500, size: int = 8_000_000):
     """Lists of at most `count` documents, which end where they pass `size` characters."""
     group: list[Document] = []
@@ -537,19 +529,19 @@ def _groups(docs: Iterable[Document], count: int = 500, size: int = 8_000_000):
 
 
 def _predict_all(
-    tagger: Tagger, docs: Iterable[Document], token_budget: int, rejected: list[dict]
+    tagger: Tagger, docs: Iterable[Document], options: dict, rejected: list[dict]
 ) -> Iterator[Document]:
     """Predictions in order; a document on which the tagger fails is rejected."""
     for group in _groups(docs):
         done = 0
         try:
-            for doc in _predict_stream(tagger, group, token_budget):
+            for doc in predict_stream(tagger, group, **options):
                 done += 1
                 yield doc
         except _FAULTS:
             for doc in group[done:]:
                 try:
-                    yield from _predict_stream(tagger, [doc], token_budget)
+                    yield from predict_stream(tagger, [doc], **options)
                 except _FAULTS as error:
                     reason = f"the tagger fails on it ({type(error).__name__})"
                     rejected.append({"place": doc.id, "reason": reason})
@@ -565,7 +557,7 @@ class _Job:
     load: Callable  # makes the tagger of the folder
     output: str  # "jsonl", "parquet" or "brat"
     text: bool
-    token_budget: int
+    predict: dict  # options of `predict_stream`
 
     def tagger(self, device: str | None) -> Tagger:
         """The tagger, loaded and tried, so that a fault of its own shows before the first part."""
@@ -598,7 +590,7 @@ def _annotate_part(
         return json.loads(path.read_text(encoding="utf-8"))
     report = {"documents": 0, "spans": 0, "characters": 0, "rejected": []}
     docs = read_part(job.source, part, report["rejected"])
-    found = _predict_all(tagger, docs, job.token_budget, report["rejected"])
+    found = _predict_all(tagger, docs, job.predict, report["rejected"])
     counted = _tally(found, report, tick)
     _WRITERS[job.output](counted, Path(job.out), number, job.text, report)
     with open_atomic(path) as file:
@@ -609,11 +601,10 @@ def _annotate_part(
 _WORKER: dict = {}  # what a worker process keeps: its job, tagger and counter
 
 
-def _end_with_parent(stop):
-    """End this process when its parent is gone or wants it."""
-    parent = multiprocessing.parent_process()
-    while parent.is_alive() and not stop.wait(0.5):
-        pass
+def _end_with_parent(end):
+    """End this process when the other end of a pipe is closed: by the parent, or by its death."""
+    with suppress(EOFError, OSError):
+        end.recv_bytes()
     os._exit(1)
 
 
@@ -623,10 +614,10 @@ def _set_threads(threads: int):
     torch.set_num_threads(threads)
 
 
-def _start_worker(job: _Job, threads: int, device: str | None, number, ticks, stop):
+def _start_worker(job: _Job, threads: int, device: str | None, number, ticks, end):
     """Load the tagger in a new process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
+    Thread(target=_end_with_parent, args=(end,), daemon=True).start()
     with number.get_lock():
         mine = number.value
         number.value += 1
@@ -635,8 +626,7 @@ def _start_worker(job: _Job, threads: int, device: str | None, number, ticks, st
     _set_threads(threads)
 
     def tick():
-        with ticks.get_lock():
-            ticks.value += 1
+        ticks[mine] += 1
 
     _WORKER.update(job=job, tagger=job.tagger(device), tick=tick)
 
@@ -682,16 +672,16 @@ def _in_pool(pool: ProcessPoolExecutor, todo: Iterator[tuple[int, dict]], ahead:
 def _with_processes(job: _Job, todo, workers: int, threads: int, device, bar: tqdm):
     """Do the parts in `workers` processes; their reports."""
     context = multiprocessing.get_context("spawn")
-    number, ticks, stop = context.Value("i", 0), context.Value("q", 0), context.Event()
-    settings = (job, threads, device, number, ticks, stop)
-    first = bar.n
-    rejected = 0
+    number, ticks = context.Value("i", 0), context.Array("q", workers, lock=False)
+    end, mine = context.Pipe(duplex=False)
+    first, rejected = bar.n, 0
 
     def show(more: int):
         nonlocal rejected
         rejected += more
-        bar.update(first + ticks.value + rejected - bar.n)
+        bar.update(first + sum(ticks) + rejected - bar.n)
 
+    settings = (job, threads, device, number, ticks, end)
     pool = ProcessPoolExecutor(workers, context, _start_worker, settings)
     try:
         yield from _in_pool(pool, todo, 2 * workers, show)
@@ -702,8 +692,9 @@ def _with_processes(job: _Job, todo, workers: int, threads: int, device, bar: tq
             ' workers must call `annotate` below `if __name__ == "__main__":`'
         ) from None
     finally:
-        stop.set()
+        mine.close()
         pool.shutdown(wait=False, cancel_futures=True)
+        end.close()
 
 # %% ../nbs/16_bulk.ipynb #d70a4eb8
 class _RayWorker:
@@ -998,6 +989,7 @@ def annotate(
     max_chars: int = 10_000_000,  # a document of more characters is rejected
     part_size: int = 500,  # documents of a part: what is lost at most by a kill, for each worker
     token_budget: int = 8192,  # tokens that the network reads at a time
+    precision: str = "auto",  # "bfloat16" where the hardware has it, else "float32"
     load: Callable[..., Tagger] = Tagger.load,  # makes the tagger of its folder
     cache_dir: str | None = None,  # where downloads from the Hub go
     progress: bool = True,  # show a bar with documents a second and the time left
@@ -1020,13 +1012,14 @@ def annotate(
             model.save(folder)
         settings = {"output": output, "text": text, "part_size": part_size, "max_chars": max_chars}
         settings |= {"id_column": id_column, "text_column": text_column}
-        settings |= {"token_budget": token_budget, "load": load.__qualname__}
+        predicting = {"token_budget": token_budget, "precision": choose_precision(precision)}
+        settings |= predicting | {"load": load.__qualname__}
         run = {"model": folder, "model_hash": model_hash(folder), "settings": settings}
         run |= {"source": _describe_source(found), "versions": _versions()}
         run = _begin(run, found, part_size, out)
         if run["finished"]:
             return run
-        job = _Job(found, str(out), folder, load, output, text, token_budget)
+        job = _Job(found, str(out), folder, load, output, text, predicting)
         options = {"workers": workers, "threads": threads, "device": device, "gpus": gpus}
         return _run_parts(job, engine, run, options, progress)
 

@@ -7,17 +7,13 @@ __all__ = ['read_documents', 'read_corpus', 'cut_windows', 'clinical_ner_prepare
            'clinical_ner_evaluate', 'clinical_ner_demo', 'run_command', 'main']
 
 # %% ../nbs/18_cli.ipynb #55a6c759
-import argparse
 import json
 import os
-import re
 import sys
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +24,6 @@ from clinical_ner.core import (
     check_leaks,
     open_atomic,
     read_jsonl,
-    read_text,
     relabel,
     split_docs,
 )
@@ -38,7 +33,6 @@ from clinical_ner.formats import (
     read_conll,
     read_medmentions_csv,
     read_pubtator,
-    visible_files,
     write_brat,
     write_conll,
 )
@@ -52,14 +46,6 @@ def _existing(path: str | Path, flag: str) -> Path:
     if not Path(path).exists():
         raise FileNotFoundError(f"{flag} {path}: there is no such file or folder")
     return Path(path)
-
-
-def _read_texts(folder: Path) -> list[Document]:
-    """The .txt files of a folder as documents without spans."""
-    paths = visible_files(folder, ".txt")
-    if not paths:
-        raise ValueError(f"{folder}: no .txt files there; name the folder that holds the notes")
-    return [Document(name, read_text(path)) for name, path in sorted(paths.items())]
 
 
 def _is_pubtator(path: Path) -> bool:
@@ -378,7 +364,7 @@ def clinical_ner_train(
     num_train_epochs: int = 5,  # the best by validation F1 is kept
     learning_rate: float = 5e-5,  # at its highest
     batch_size: int = 16,  # windows in a step
-    token_budget: int = None,  # tokens in memory at a time, if a batch is too large for it
+    micro_batch: int = None,  # windows in memory at a time, if a batch is too large for it
     weight_decay: float = 0.01,  # of the optimiser
     warmup: float = 0.1,  # share of the steps in which the learning rate rises
     patience: int = None,  # stop after so many epochs without a better F1
@@ -405,7 +391,7 @@ def clinical_ner_train(
         epochs=num_train_epochs,
         lr=learning_rate,
         batch_size=batch_size,
-        token_budget=token_budget,
+        micro_batch=micro_batch,
         weight_decay=weight_decay,
         warmup=warmup,
         patience=patience,
@@ -419,42 +405,65 @@ def clinical_ner_train(
         _score_test(tagger, docs, Path(new_model_dir), _lost_in_test(path))
 
 # %% ../nbs/18_cli.ipynb #e0edb566
-def _annotated(tagger, docs: Iterable[Document], some: int = 256) -> Iterator[Document]:
-    """Documents with the spans found, `some` at a time."""
-    from clinical_ner.tagger import predict
+def _has_column(path: Path, column: str) -> bool:
+    """Whether the first line of a CSV file names a column."""
+    import csv
 
-    rest = iter(docs)
-    while part := list(islice(rest, some)):
-        yield from predict(tagger, part)
+    with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
+        return column in next(csv.reader(file), [])
 
 
-def _counted(docs: Iterable[Document], counts: list[int]) -> Iterator[Document]:
-    """The documents; their number and that of their spans is added to `counts` on the way."""
-    for doc in docs:
-        counts[0] += 1
-        counts[1] += len(doc.spans)
-        yield doc
+def _notes_source(path: Path, text_column: str) -> Path | list[Document]:
+    """What `annotate` reads by itself, as it is; documents of any other format."""
+    itself = path.is_dir() or path.suffix in (".jsonl", ".parquet")
+    if itself or path.suffix == ".csv" and _has_column(path, text_column):
+        return path
+    return read_documents(path)
+
+
+def _loader(runtime: str) -> Callable:
+    """How a tagger is loaded that runs on torch or on ONNX Runtime."""
+    from clinical_ner.onnx_export import load_onnx
+    from clinical_ner.tagger import Tagger
+
+    if runtime not in ("torch", "onnx"):
+        raise ValueError(f"--runtime {runtime}: use torch or onnx")
+    return Tagger.load if runtime == "torch" else load_onnx
 
 
 def clinical_ner_annotate(
     *,
     model_name: str = None,  # folder of a tagger, or a token classifier on the Hub
     input_dir: str = None,  # folder of .txt files, or a file of documents in any known format
-    target_dir: str = None,  # where the .txt and .ann files go
+    target_dir: str = None,  # a new folder, or one with a run to go on with
+    output: str = "brat",  # what to write: brat, jsonl or parquet
+    text: bool = False,  # write the covered text of each span into jsonl or parquet
+    engine: str = "local",  # where to work: local, or ray for a Ray cluster
+    workers: int = None,  # processes with a tagger each, if not one for each GPU
+    threads: int = None,  # cores of each worker, if not its share
+    device: str = None,  # such as cpu or cuda:1, if not the GPUs that are there
+    precision: str = "auto",  # bfloat16 or float32, if not what the hardware is best at
+    runtime: str = "torch",  # torch, or onnx for a folder of export_onnx
+    id_column: str = "id",  # column of the document id in a table
+    text_column: str = "text",  # column of the text in a table
     cache_dir: str = None,  # where downloads from the Hub go
 ):
-    """Find entities in text files and write them as brat files."""
+    """Find entities in text files and write them as brat files, JSON lines or Parquet."""
     source = _existing(input_dir, "--input_dir")
     if not model_name or not target_dir:
         raise ValueError("--model_name and --target_dir are needed")
-    docs = _read_texts(source) if source.is_dir() else read_documents(source)
-    from clinical_ner.tagger import Tagger
+    from clinical_ner.bulk import annotate
 
-    start, counts = time.perf_counter(), [0, 0]
-    tagger = Tagger.load(model_name, cache_dir=cache_dir)
-    write_brat(_counted(_annotated(tagger, docs), counts), target_dir)
-    seconds = time.perf_counter() - start
-    print(f"{target_dir}: {counts[0]:,} documents, {counts[1]:,} spans, {seconds:.0f} s")
+    options = {"output": output, "text": text, "engine": engine, "workers": workers}
+    options |= {"threads": threads, "device": device, "precision": precision}
+    options |= {"load": _loader(runtime)}
+    options |= {"id_column": id_column, "text_column": text_column, "cache_dir": cache_dir}
+    run = annotate(_notes_source(source, text_column), target_dir, model_name, **options)
+    counts = run["counts"]
+    sizes = f"{counts['documents']:,} documents, {counts['spans']:,} spans, {run['seconds']:.0f} s"
+    print(f"{target_dir}: {sizes}")
+    if counts["rejected"]:
+        print(f"{counts['rejected']:,} documents were rejected; reasons are in rejected.jsonl")
 
 # %% ../nbs/18_cli.ipynb #b0602c60
 def clinical_ner_evaluate(
@@ -526,18 +535,6 @@ def _fail(command: str, error: object):
     raise SystemExit(2)
 
 
-def _spell(flags: list[str], parser: argparse.ArgumentParser) -> list[str]:
-    """Flags as the parser knows them: `--data_dir` and `--data-dir` are one (fastcore 1 and 2)."""
-    known = set(re.findall(r"--[\w-]+", parser.format_usage()))
-
-    def spelled(flag: str) -> str:
-        name, equals, value = flag.partition("=")
-        ways = (name, "--" + name[2:].replace("_", "-"), "--" + name[2:].replace("-", "_"))
-        return next((way for way in ways if way in known), name) + equals + value
-
-    return [spelled(flag) if flag.startswith("--") else flag for flag in flags]
-
-
 def run_command(
     command: Callable,  # keyword parameters with defaults, explained by comments
     flags: list[str],  # such as ["--gold", "notes/gold"]
@@ -547,7 +544,7 @@ def run_command(
     parser = anno_parser(command, prog=name)
     parser.allow_abbrev = False
     parser.error = lambda message: _fail(name, f"{message}; see {name} --help")
-    given = vars(parser.parse_args(_spell(flags, parser)))
+    given = vars(parser.parse_args(flags))
     try:
         command(**{flag: value for flag, value in given.items() if flag not in ("pdb", "xtra")})
     except (ValueError, OSError, ImportError, RuntimeError) as error:

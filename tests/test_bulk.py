@@ -118,7 +118,11 @@ def test_every_source_gives_every_document_once_with_its_exact_text(kind, notes,
     assert all(part["count"] <= 7 for part in parts)
     parts = json.loads(json.dumps(parts))
     random.Random(0).shuffle(parts)  # workers take parts in any order
-    read = {doc.id.split("/")[-1]: doc.text for part in parts for doc in read_part(source, part, rejected)}
+    read = {
+        doc.id.split("/")[-1]: doc.text
+        for part in parts
+        for doc in read_part(source, part, rejected)
+    }
     assert not rejected
     assert read == {doc.id: doc.text for doc in notes}
     assert sum(part["count"] for part in parts) == len(notes)
@@ -259,15 +263,15 @@ def test_rows_of_a_csv_that_cannot_be_read_are_rejected(tiny, tmp_path):
 def test_a_document_on_which_the_tagger_fails_takes_no_other_along(tiny, tmp_path, monkeypatch):
     from clinical_ner import bulk
 
-    plain = bulk._predict_stream
+    plain = bulk.predict_stream
 
-    def fail(tagger, docs, token_budget):
+    def fail(tagger, docs, **options):
         for doc in docs:
             if doc.id == "bad":
                 raise IndexError(doc.text)
-            yield from plain(tagger, [doc], token_budget)
+            yield from plain(tagger, [doc], **options)
 
-    monkeypatch.setattr(bulk, "_predict_stream", fail)
+    monkeypatch.setattr(bulk, "predict_stream", fail)
     docs = [Document(name, f"{SECRET} here.") for name in ("a", "b", "bad", "c")]
     counts = run(docs, tmp_path / "o", tiny)["counts"]
     assert ids_of(tmp_path / "o") == ["a", "b", "c"] and counts["rejected"] == 1
@@ -275,7 +279,9 @@ def test_a_document_on_which_the_tagger_fails_takes_no_other_along(tiny, tmp_pat
     assert "IndexError" in row and SECRET not in row
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(text=st.text(max_size=400) | st.text(st.characters(min_codepoint=0x2000), max_size=80))
 def test_any_text_gives_exact_spans(tagger, text):
     doc = tagger(text)
@@ -285,7 +291,9 @@ def test_any_text_gives_exact_spans(tagger, text):
     assert all(text[span.start : span.end].strip() for span in doc.spans)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(texts=st.lists(st.text(st.characters(codec="utf-8"), max_size=200), min_size=1, max_size=8))
 def test_any_text_goes_through_a_table(tiny, tmp_path_factory, texts):
     folder = tmp_path_factory.mktemp("any")
@@ -381,7 +389,8 @@ def kill_and_go_on(folder, tiny, out, kills, workers, seed):
         process.wait()
     killed_at = reports(out)
     last = start(folder, tiny, out, workers=workers)
-    assert last.wait() == 0, last.stderr.read()
+    _, err = last.communicate(timeout=300)
+    assert last.returncode == 0, err
     return killed_at
 
 
@@ -443,7 +452,7 @@ def test_a_worker_that_dies_is_an_error_that_says_what_to_do(notes, tiny, tmp_pa
         if "spawn_main" in " ".join(child.cmdline())
     ]
     workers[0].kill()
-    _, err = process.communicate()
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 1 and "call again to go on" in err
     assert reports(tmp_path / "o") < 90
 

@@ -236,8 +236,9 @@ def test_train_annotate_evaluate(monkeypatch, tmp_path, tiny_encoder, capsys):
     call_here(monkeypatch, "annotate", "--model_name", "tagger", *paths)
     found = read_brat("found", texts="gold", missing="skip")
     assert [doc.id for doc in found] == sorted(report["parts"]["test.tsv"]["ids"])
-    call_here(monkeypatch, "annotate", "--model_name", "tagger", "--input_dir", "gold", *paths[2:])
-    raw = {doc.id: doc for doc in read_brat("found")}
+    paths = ["--input_dir", "gold", "--target_dir", "raw"]
+    call_here(monkeypatch, "annotate", "--model_name", "tagger", *paths)
+    raw = {doc.id: doc for doc in read_brat("raw")}
     assert len(raw) == 12
     for doc in found:
         assert raw[doc.id].spans == doc.spans  # prepared words give what the raw text gives
