@@ -73,6 +73,9 @@ class OnnxNet(torch.nn.Module):
         [logits] = self.session.run(["logits"], feeds)
         return SimpleNamespace(logits=torch.from_numpy(logits).to(self.device))
 
+    def set_attn_implementation(self, name: str):
+        """Nothing to do: how the network attends is fixed in the file, and its rows are padded."""
+
     def get_input_embeddings(self) -> torch.nn.Module:
         """An embedding of the right size without weights: those are in the file."""
         return torch.nn.Embedding(self.config.vocab_size, 1, device="meta")
