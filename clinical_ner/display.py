@@ -69,6 +69,7 @@ _RULES = """
 .cner .text{white-space:pre-wrap;overflow-wrap:anywhere;line-height:calc(1.75em + 4px*var(--n,0));margin:0}
 .cner mark,.cner .ok,.cner i{font-style:normal;color:inherit;background:none;padding:0 1px;-webkit-box-decoration-break:clone;box-decoration-break:clone;print-color-adjust:exact;-webkit-print-color-adjust:exact}
 .cner mark.s{background:color-mix(in srgb,var(--c) var(--tint),transparent);border-bottom:2px solid var(--c);border-radius:3px 3px 0 0;padding-top:2px}
+.cner mark.s mark.s mark.s mark.s{background:none}
 .cner mark.d{border-bottom-style:dashed}
 .cner mark.o{border-bottom-style:dotted}
 .cner i{border-bottom:1px dotted var(--c,var(--soft));padding-left:0;padding-right:0}
@@ -567,6 +568,8 @@ _COMPARE_RULES = (
     ".cner mark.case>b{color:color-mix(in srgb,var(--mixed) 60%,var(--ink))!important}"
     ".cner mark.k6>b{color:color-mix(in srgb,var(--gold) 60%,var(--ink))!important}"
     ".cner mark.k7>b{color:color-mix(in srgb,var(--found) 60%,var(--ink))!important}"
+    ".cner mark.g:not(.p) mark.g:not(.p),.cner mark.p:not(.g) mark.p:not(.g){background:none}"
+    ".cner mark .ok>b{color:var(--ink)!important}"
     ".cner mark a{color:inherit;text-decoration:none;padding:0 .35em;font-weight:700}"
     ".cner mark.case:target,.cner mark.case:focus{outline:2px solid var(--ink);outline-offset:2px}"
     ".cner .key{font-size:13px;color:var(--soft);margin:0 0 10px}"

@@ -174,7 +174,7 @@ _REPORT_STYLE = (
     ".cner table{border-collapse:collapse;font-size:14px;font-variant-numeric:tabular-nums;"
     "overflow-wrap:normal}.cner caption{text-align:start;color:var(--soft);font-size:13px;"
     "padding:2px 0 4px}.cner :is(th,td){padding:3px 14px 3px 0;text-align:right;"
-    "border-bottom:1px solid var(--line);font-weight:400}.cner thead th{color:var(--soft);"
+    "border-bottom:1px solid var(--line);font-weight:400}.cner td{white-space:nowrap}.cner thead th{color:var(--soft);"
     "vertical-align:bottom}.cner tr>:first-child{text-align:start}"
     "@media print{.cner h2{break-after:avoid}.cner .chart{break-inside:avoid}}"
 )
