@@ -30,7 +30,7 @@ def _cell(value: float | int | str) -> str:
 
 def table_html(
     rows: Mapping[str, Mapping[str, float | int | str]],  # row name to column name to value
-    caption: str,
+    caption: str,  # what it shows, plain text
     *,
     first: str = "type",  # what the first column holds
 ) -> str:
@@ -197,7 +197,7 @@ def report(
     train: Iterable[Document] | None = None,  # adds scores by what training had
     include_text: bool = True,  # False: no word of the notes
     settings: Mapping[str, object] | None = None,  # such as model and learning rate
-    title: str = "Entity recognition: report",
+    title: str = "Entity recognition: report",  # the heading of the page
     worst: int = 5,  # documents to compare
     resamples: int = 10_000,  # of the bootstrap
 ) -> Path:
