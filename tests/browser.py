@@ -26,12 +26,9 @@ def chromium() -> str | None:
     return named or next(filter(None, map(shutil.which, PROGRAMS)), None)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser():
-    """A Chromium for the tests of one file: Playwright cannot run twice at a time in a process.
-
-    Without one the tests fail: tools/chromium.py sets it up.
-    """
+    """One Chromium for all tests. Without one they fail: tools/chromium.py sets it up."""
     from playwright.sync_api import sync_playwright
 
     if RUNNING:  # each file that imports this fixture has its own; Playwright can run only once
