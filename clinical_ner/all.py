@@ -15,7 +15,7 @@ from .errors import *  # noqa: F403
 from .plots import *  # noqa: F403
 from .display import *  # noqa: F403
 from .widgets import *  # noqa: F403
+from .reports import *  # noqa: F403
 from .bulk import *  # noqa: F403
 from .onnx_export import *  # noqa: F403
-from .reports import *  # noqa: F403
 from .cli import *  # noqa: F403
