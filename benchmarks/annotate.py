@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -140,7 +139,9 @@ def best_batch_size(args: argparse.Namespace, docs: list[Document]) -> int:
 def measure(args: argparse.Namespace) -> dict:
     """One measurement, in this process."""
     import torch
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     torch.set_num_threads(args.threads)
     docs = read_jsonl(args.file)
     if args.system == "batch size":
@@ -168,8 +169,10 @@ def measure_memory(args: argparse.Namespace) -> dict:
 
 
 def peak_mb() -> float:
-    """The most memory that this process has had."""
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+    """The most memory that this process has had, without that of the process that started it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    [peak] = [line.split()[1] for line in lines if line.startswith("VmHWM")]
+    return round(int(peak) / 1024, 1)
 
 
 # the table
