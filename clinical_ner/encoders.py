@@ -166,15 +166,10 @@ def load_tokenizer(
     return tokenizer
 
 # %% ../nbs/06_encoders.ipynb #01ae7cfc
-def _runs(bounds: Sequence[int]) -> list[tuple[int, int, int]]:
-    """(first token, number, length) of each run of equally long windows that lie side by side."""
+def _runs(bounds: Sequence[int]) -> list[tuple[int, int]]:
+    """(number, length) of each run of equally long windows that lie side by side."""
     lengths = [past - first for first, past in zip(bounds, bounds[1:])]
-    runs, first = [], bounds[0]
-    for length, same in groupby(lengths):
-        count = len(list(same))
-        runs.append((first, count, length))
-        first += count * length
-    return runs
+    return [(len(list(same)), length) for length, same in groupby(lengths)]
 
 
 def _varlen_attention(query: torch.Tensor, dropout: float):
@@ -207,17 +202,21 @@ def attend_windows(
         longest = max(past - first for first, past in zip(places, places[1:]))
         rows = (x[0].transpose(0, 1).contiguous() for x in (query, key, value))
         return varlen(*rows, bounds, bounds, longest, longest, scale=scaling)[None]
+    kind = query.dtype
+    if query.device.type == "cpu":  # whose kernel for half precision is slow in the backward pass
+        query, key, value = query.float(), key.float(), value.float()
+    runs = _runs(places)
+    sizes = [count * length for count, length in runs]
+    pieces = zip(*(x[0].split(sizes, 1) for x in (query, key, value)))
     parts = []
-    for first, count, length in _runs(places):
-        rows = (
-            x[0, :, first : first + count * length].unflatten(1, (count, length)).transpose(0, 1)
-            for x in (query, key, value)
-        )
-        part = torch.nn.functional.scaled_dot_product_attention(
-            *rows, dropout_p=dropout, scale=scaling
-        )
+    for (count, length), rows in zip(runs, pieces):
+        rows = (row.unflatten(1, (count, length)).transpose(0, 1) for row in rows)
+        with torch.autocast(query.device.type, enabled=False):
+            part = torch.nn.functional.scaled_dot_product_attention(
+                *rows, dropout_p=dropout, scale=scaling
+            )
         parts.append(part.transpose(1, 2).flatten(0, 1))
-    return torch.cat(parts)[None]
+    return torch.cat(parts)[None].to(kind)
 
 
 def _attention_function(
@@ -401,8 +400,9 @@ def load_encoder(
 ) -> PreTrainedModel:  # on the CPU, float32, with a fresh classifier of len(tags) classes
     """The encoder with a token classification head, its weights in float32.
 
-    A model fine-tuned on other labels keeps its encoder and gets a new classifier. Files that
-    lack weights of the encoder itself raise `ValueError`, where transformers would make them up.
+    A model fine-tuned on other labels keeps its encoder and gets a new classifier. Attention
+    weights are not dropped out (hidden states are). Files that lack weights of the encoder itself
+    raise `ValueError`, where transformers would make them up.
     """
     before = _load(AutoConfig, encoder, cache_dir)
     config = _load(
@@ -413,6 +413,8 @@ def load_encoder(
         id2label=dict(enumerate(tags)),
         label2id={tag: i for i, tag in enumerate(tags)},
     )
+    if hasattr(config, "attention_probs_dropout_prob"):
+        config.attention_probs_dropout_prob = 0.0
     with quiet_transformers():
         net, info = _load(
             network_class(config),
