@@ -4,11 +4,13 @@
 
 # %% auto #0
 __all__ = ['read_documents', 'read_corpus', 'cut_windows', 'clinical_ner_prepare', 'clinical_ner_train', 'clinical_ner_annotate',
-           'clinical_ner_evaluate', 'clinical_ner_demo', 'run_command', 'main']
+           'clinical_ner_evaluate', 'clinical_ner_demo', 'clinical_ner_strip', 'run_command', 'main']
 
 # %% ../nbs/18_cli.ipynb #55a6c759
+import argparse
 import json
 import os
+import re
 import sys
 import tempfile
 from collections import Counter
@@ -364,7 +366,7 @@ def clinical_ner_train(
     num_train_epochs: int = 5,  # the best by validation F1 is kept
     learning_rate: float = 5e-5,  # at its highest
     batch_size: int = 16,  # windows in a step
-    micro_batch: int = None,  # windows in memory at a time, if a batch is too large for it
+    token_budget: int = None,  # tokens in memory at a time, if a batch is too large for it
     weight_decay: float = 0.01,  # of the optimiser
     warmup: float = 0.1,  # share of the steps in which the learning rate rises
     patience: int = None,  # stop after so many epochs without a better F1
@@ -391,7 +393,7 @@ def clinical_ner_train(
         epochs=num_train_epochs,
         lr=learning_rate,
         batch_size=batch_size,
-        micro_batch=micro_batch,
+        token_budget=token_budget,
         weight_decay=weight_decay,
         warmup=warmup,
         patience=patience,
@@ -466,12 +468,26 @@ def clinical_ner_annotate(
         print(f"{counts['rejected']:,} documents were rejected; reasons are in rejected.jsonl")
 
 # %% ../nbs/18_cli.ipynb #b0602c60
+def _write_report(golds, preds, path: str, settings: dict, include_text: bool = True):
+    """Write the HTML report of the documents that both sides have."""
+    from clinical_ner.reports import report
+
+    found = {doc.id for doc in preds}
+    there = [doc for doc in golds if doc.id in found]
+    ids = {doc.id for doc in there}
+    preds = [doc for doc in preds if doc.id in ids]
+    report(there, preds, path, settings=settings, include_text=include_text)
+    print(f"report: {path}")
+
+
 def clinical_ner_evaluate(
     *,
     gold: str = None,  # gold annotations: a brat folder, or a file in any known format
     pred: str = None,  # found ones of the same documents; a brat folder needs no .txt files
     n2c2: bool = False,  # score as the official script of n2c2 2018 track 2 does
     output: str = None,  # JSON file to write the scores to
+    report: str = None,  # HTML file to write: scores, charts, mistakes, the worst documents
+    no_text: bool = False,  # leave every word of the notes out of the report
 ):
     """Print precision, recall and F1 by type, strict and lenient.
 
@@ -489,6 +505,8 @@ def clinical_ner_evaluate(
     if output:
         with open_atomic(output) as file:
             json.dump(scores.to_dict(), file, indent=1)
+    if report:
+        _write_report(golds, preds, report, {"gold": gold, "pred": pred}, not no_text)
 
 # %% ../nbs/18_cli.ipynb #aca1fd60
 def clinical_ner_demo(
@@ -526,13 +544,45 @@ def clinical_ner_demo(
     with open_atomic(target / "scores.json") as file:
         json.dump(scores.to_dict(), file, indent=1)
     print(f"{len(found)} made-up notes that training did not see\n{scores}")
+    settings = {"notes": notes, "num_train_epochs": num_train_epochs, "seed": seed}
+    _write_report(corpus["test"], found, target / "report.html", settings)
     print(f"{target}: model/, scores.json, and the notes with what was found in found/ (brat)")
+
+# %% ../nbs/18_cli.ipynb #5b1a77c2
+def clinical_ner_strip(
+    *,
+    files: str = None,  # notebooks to strip, with commas between; default: from input to output
+    install: bool = False,  # make git strip the notebooks of this repository from now on
+):
+    """Take outputs and widget states, which may show notes, out of notebooks."""
+    from clinical_ner.widgets import install_strip_filter, strip_notebook
+
+    if install:
+        print(f"git strips notebooks from now on: {install_strip_filter()}")
+    elif not files:
+        sys.stdout.write(strip_notebook(sys.stdin.read()))
+    for name in (files or "").split(",") if files else []:
+        stripped = strip_notebook(_existing(name, "--files").read_text(encoding="utf-8"))
+        with open_atomic(name) as file:
+            file.write(stripped)
 
 # %% ../nbs/18_cli.ipynb #00e0ea4e
 def _fail(command: str, error: object):
     """End with one line that says what is wrong."""
     print(f"{command}: error: {' '.join(str(error).split())}", file=sys.stderr)
     raise SystemExit(2)
+
+
+def _spell(flags: list[str], parser: argparse.ArgumentParser) -> list[str]:
+    """Flags as the parser knows them: `--data_dir` and `--data-dir` are one (fastcore 1 and 2)."""
+    known = set(re.findall(r"--[\w-]+", parser.format_usage()))
+
+    def spelled(flag: str) -> str:
+        name, equals, value = flag.partition("=")
+        ways = (name, "--" + name[2:].replace("_", "-"), "--" + name[2:].replace("-", "_"))
+        return next((way for way in ways if way in known), name) + equals + value
+
+    return [spelled(flag) if flag.startswith("--") else flag for flag in flags]
 
 
 def run_command(
@@ -544,7 +594,7 @@ def run_command(
     parser = anno_parser(command, prog=name)
     parser.allow_abbrev = False
     parser.error = lambda message: _fail(name, f"{message}; see {name} --help")
-    given = vars(parser.parse_args(flags))
+    given = vars(parser.parse_args(_spell(flags, parser)))
     try:
         command(**{flag: value for flag, value in given.items() if flag not in ("pdb", "xtra")})
     except (ValueError, OSError, ImportError, RuntimeError) as error:
@@ -562,6 +612,7 @@ def main():
         clinical_ner_annotate,
         clinical_ner_evaluate,
         clinical_ner_demo,
+        clinical_ner_strip,
     )
     by_name = {command.__name__: command for command in commands}
     name = Path(sys.argv[0]).stem

