@@ -867,7 +867,7 @@ def _check_same(old: dict, new: dict, out: Path):
 
 
 def _sweep(out: Path):
-    """Remove what a killed run was writing."""
+    """Remove what a killed run or worker was writing."""
     for folder, _, names in os.walk(out):
         for name in names:
             if name.startswith(".") and name.endswith(".partial"):
@@ -928,6 +928,8 @@ def _close(run: dict, out: Path, seconds: float) -> dict:
                 totals["rejected"] += len(report["rejected"])
                 totals["parts"] += 1
     finished = totals["parts"] == run["planned"]["parts"]
+    if finished:
+        _sweep(out)
     seconds = round(run.get("seconds", 0) + seconds, 1)
     run = run | {"counts": totals, "seconds": seconds, "finished": finished}
     _write_run(run, out)
