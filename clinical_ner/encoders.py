@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from huggingface_hub.constants import HF_HUB_CACHE
 from tokenizers import Regex, normalizers, pre_tokenizers
+from torch.utils.weak import WeakIdKeyDictionary
 from transformers import (
     AttentionInterface,
     AttentionMaskInterface,
@@ -172,6 +173,16 @@ def _runs(bounds: Sequence[int]) -> list[tuple[int, int]]:
     return [(len(list(same)), length) for length, same in groupby(lengths)]
 
 
+_places_of = WeakIdKeyDictionary()  # tensors of bounds to lists: read from the GPU once a pack
+
+
+def _places(bounds: torch.Tensor) -> list[int]:
+    """Where windows begin, as numbers; every layer asks for the same."""
+    if bounds not in _places_of:
+        _places_of[bounds] = bounds.tolist()
+    return _places_of[bounds]
+
+
 def _varlen_attention(query: torch.Tensor, dropout: float):
     """PyTorch's attention for windows of any length, where hardware and precision allow it."""
     half = query.is_cuda and query.dtype in (torch.float16, torch.bfloat16)
@@ -197,7 +208,7 @@ def attend_windows(
 
     Source: Vaswani et al. (2017), https://arxiv.org/abs/1706.03762.
     """
-    places = bounds.tolist()
+    places = _places(bounds)
     if varlen := _varlen_attention(query, dropout):
         longest = max(past - first for first, past in zip(places, places[1:]))
         rows = (x[0].transpose(0, 1).contiguous() for x in (query, key, value))
@@ -316,21 +327,24 @@ class FastDropout(torch.nn.Dropout):
         return x * keep.mul_(2**16 / (2**16 - dropped))
 
 # %% ../nbs/06_encoders.ipynb #7f7fbcd7
-def has_bfloat16() -> bool:
-    """Whether this machine computes in bfloat16 by itself (most GPUs since 2020, some CPUs)."""
-    if torch.cuda.is_available():
+def has_bfloat16(
+    device: str | None = None,  # "cuda" or "cpu"; default: the GPU, where there is one
+) -> bool:
+    """Whether hardware computes in bfloat16 by itself (most GPUs since 2020, some CPUs)."""
+    if torch.cuda.is_available() and device in (None, "cuda"):
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
 
 
 def choose_precision(
     precision: str,  # "auto", "bfloat16" or "float32"
+    device: str | None = None,  # "cuda" or "cpu"; default: the GPU, where there is one
 ) -> str:  # "bfloat16" or "float32"
-    """The precision to compute in: bfloat16 where this machine has it, unless another is named."""
+    """The precision to compute in: bfloat16 where the hardware has it, unless another is named."""
     if precision not in ("auto", "bfloat16", "float32"):
         raise ValueError(f"precision={precision!r}: use auto, bfloat16 or float32")
     if precision == "auto":
-        return "bfloat16" if has_bfloat16() else "float32"
+        return "bfloat16" if has_bfloat16(device) else "float32"
     return precision
 
 

@@ -59,7 +59,7 @@ def score_windows(
 ) -> Iterator[tuple[int, np.ndarray]]:  # number of a window, (its words, L) log-probabilities
     """Log-probabilities of the tags of the words that each window speaks for, in any order."""
     net.eval()
-    half = choose_precision(precision) == "bfloat16"
+    half = choose_precision(precision, net.device.type) == "bfloat16"
     for batch in _batches(windows, token_budget):
         some = [windows[i] for i in batch]
         inputs, firsts = _network_input(net, some)

@@ -17,6 +17,7 @@ from clinical_ner.encoders import (
     MegatronBertForTokenClassification,
     _activation_bytes,
     can_pack,
+    choose_precision,
     first_position,
     memory_plan,
     network_class,
@@ -181,6 +182,17 @@ def test_what_is_saved_is_read_by_plain_transformers(tmp_path):
     with torch.no_grad():
         logits = [net.eval()(**batch).logits[mask] for net in (again, ours)]
     torch.testing.assert_close(*logits, atol=1e-5, rtol=1e-5)
+
+
+def test_precision_is_that_of_the_device_in_use(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False, raising=False)
+    assert [choose_precision("auto", device) for device in (None, "cuda", "cpu")] == [
+        "bfloat16",
+        "bfloat16",
+        "float32",
+    ]
 
 
 def test_a_family_without_packs_gets_padding():
