@@ -13,7 +13,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import platform
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,7 +21,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,7 +30,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from .core import Document, open_atomic
+from .core import Document, open_atomic, package_versions
 from .encoders import choose_precision
 from .formats import write_brat
 from .tagger import Tagger, best_device, predict_stream
@@ -824,13 +822,7 @@ def _describe_source(source: Source) -> dict:
     }
 
 
-def _versions() -> dict[str, str]:
-    """Versions of what the spans depend on."""
-    found = {"python": platform.python_version()}
-    for name in ("clinical_ner", "torch", "transformers", "tokenizers", "numpy"):
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+_PACKAGES = ("clinical_ner", "torch", "transformers", "tokenizers", "numpy")  # the spans depend on
 
 # %% ../nbs/16_bulk.ipynb #609da038
 @contextmanager
@@ -1017,7 +1009,7 @@ def annotate(
         predicting = {"token_budget": token_budget, "precision": choose_precision(precision)}
         settings |= predicting | {"load": load.__qualname__}
         run = {"model": folder, "model_hash": model_hash(folder), "settings": settings}
-        run |= {"source": _describe_source(found), "versions": _versions()}
+        run |= {"source": _describe_source(found), "versions": package_versions(*_PACKAGES)}
         run = _begin(run, found, part_size, out)
         if run["finished"]:
             return run

@@ -6,7 +6,7 @@
 __all__ = ['Span', 'Document', 'span_text', 'group_labels', 'label_group', 'label_color', 'Piece', 'span_lanes', 'escape_text',
            'mark_text', 'span_title', 'render_document', 'open_atomic', 'read_text', 'document_to_dict',
            'dict_to_document', 'write_jsonl', 'iter_jsonl', 'read_jsonl', 'relabel', 'split_docs', 'Leak',
-           'check_leaks', 'count_labels']
+           'check_leaks', 'count_labels', 'package_versions']
 
 # %% ../nbs/00_core.ipynb #738ee269
 import hashlib
@@ -18,7 +18,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -587,3 +587,17 @@ def count_labels(
     """How often each label occurs."""
     counts = Counter(span.label for doc in docs for span in doc.spans)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+# %% ../nbs/00_core.ipynb #4bebfc53
+def package_versions(
+    *names: str,  # of installed packages
+) -> dict[str, str]:  # "python" first; what is not installed is left out
+    """The versions of Python and of packages, for the record of a run."""
+    from importlib.metadata import PackageNotFoundError, version
+    from platform import python_version
+
+    found = {"python": python_version()}
+    for name in names:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from .core import Document, Span, open_atomic, read_text, split_docs
+from .core import Document, Span, group_labels, open_atomic, read_text, split_docs
 from clinical_ner.formats import (
     from_datasets,
     read_brat,
@@ -460,6 +460,16 @@ _UNKNOWN_TYPE = "UnknownType"
 def _as_label(name: str) -> str:
     """`name` as a label that every file format can hold."""
     return "_".join(re.findall(r"\w+", name.replace("&", "and")))
+
+
+def _group_semantic_types():
+    """Give the semantic types of a group one hue, as codes and as names."""
+    types = semantic_types()
+    group_labels({code: group for code, (_, group) in types.items()})
+    group_labels({_as_label(name): group for name, group in types.values()})
+
+
+_group_semantic_types()
 
 
 def _type_labels(labels: str, types: dict[str, tuple[str, str]]) -> dict[str, str]:

@@ -20,7 +20,6 @@ from clinical_ner.core import (
     Span,
     count_labels,
     escape_text,
-    group_labels,
     label_color,
     label_group,
     mark_text,
@@ -201,7 +200,6 @@ class Picture:
 
 # %% ../nbs/13_display.ipynb #63e02a37
 _TYPE_NAMES = {code: name for code, (name, _) in semantic_types().items()}
-group_labels({code: group for code, (_, group) in semantic_types().items()})
 
 # %% ../nbs/13_display.ipynb #6abef53e
 def _lane_class(lane: int) -> str:

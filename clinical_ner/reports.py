@@ -8,14 +8,12 @@ __all__ = ['table_html', 'report']
 # %% ../nbs/15_reports.ipynb #1530d76c
 import io
 import os
-import platform
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from .core import Document, escape_text, open_atomic
+from .core import Document, escape_text, open_atomic, package_versions
 from .display import Picture, compare, page_html
 from .errors import Mistakes, confusion, find_mistakes
 from .metrics import Scores, bootstrap, evaluate, pair_documents, seen_in
@@ -132,20 +130,9 @@ def _seen_part(gold: list[Document], pred: list[Document], train: Iterable[Docum
 _PACKAGES = ("clinical_ner", "torch", "transformers", "datasets", "numpy", "matplotlib")
 
 
-def _versions() -> dict[str, str]:
-    """The version of Python and of each package; absent ones are left out."""
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def _settings_part(settings: Mapping[str, object]) -> str:
     """Settings and versions, one a row."""
-    versions = {name: {"value": number} for name, number in _versions().items()}
+    versions = {name: {"value": number} for name, number in package_versions(*_PACKAGES).items()}
     rows = {str(name): {"value": str(value)} for name, value in settings.items()}
     made = table_html(rows, "Settings", first="setting") if rows else ""
     return f"<h2>Settings and versions</h2>{made}" + table_html(

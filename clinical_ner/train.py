@@ -23,7 +23,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 
@@ -48,6 +47,7 @@ from clinical_ner.core import (
     count_labels,
     document_to_dict,
     open_atomic,
+    package_versions,
     split_docs,
 )
 from clinical_ner.encoders import (
@@ -621,7 +621,7 @@ def _write_run(
         "documents": {part: len(docs) for part, docs in parts.items()},
         "labels": list(tagger.labels),
         "settings": settings,
-        "versions": {name: version(name) for name in ("torch", "transformers")},
+        "versions": package_versions("torch", "transformers"),
     }
     with open_atomic(output / "scores.json") as file:
         json.dump(report, file, indent=1)
