@@ -1,0 +1,297 @@
+"""Which way of fine-tuning learns best: trials on validation data, then the chosen one on test data.
+
+*plain* is the recipe of transformers' examples: batches of 16 rows, learning rate falling to 0, no
+warm-up, no weight decay, dropout of attention weights, the best tag of each word. A trial changes
+one thing of a recipe. Trials are judged by strict F1 on validation documents, the mean of both
+corpora, with a third of the training documents (`--share`); the recipe chosen is then trained on
+all of them and tested, beside plain at its own best learning rate and the same epochs, with three
+seeds. Every run is kept in `benchmarks/results/recipe.json`; started again, the script does only
+what is missing. On two CPU cores a trial takes about five minutes and a tested run about seven.
+
+    python benchmarks/recipe.py --data DATA            # trials
+    python benchmarks/recipe.py --data DATA --test     # trials, then the tests
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import TrainerCallback, TrainingArguments, set_seed
+
+from clinical_ner.core import Document, open_atomic, split_docs
+from clinical_ner.corpora import ST21PV_TYPES, medmentions
+from clinical_ner.encoders import choose_precision, packaged_encoder
+from clinical_ner.formats import read_conll
+from clinical_ner.inference import decode_tags, tags_to_scored_spans, word_scores
+from clinical_ner.tagger import Tagger
+from clinical_ner.tags import doc_words, tags_to_spans
+from clinical_ner.train import EntityTrainer, training_rows
+from clinical_ner.windows import IGNORED, make_windows
+
+RESULTS = Path(__file__).parent / "results" / "recipe.json"
+PLAIN = {
+    "lr": 1e-4,
+    "batch_size": 16,
+    "schedule": "linear",
+    "warmup": 0.0,
+    "weight_decay": 0.0,
+    "dropout": 0.1,
+    "attention_dropout": 0.1,
+    "layer_decay": 1.0,  # the rate of each layer, as a share of the one above it
+    "head_rate": 1.0,  # the rate of the classifier, in rates of the encoder
+    "class_weight": 1.0,  # of words outside of mentions
+    "average": 0.0,  # of weights over steps: how much stays at each; 0: none
+    "decoding": "best tag",  # or "valid tags"
+}
+OURS = PLAIN | {"attention_dropout": 0.0, "decoding": "valid tags"}
+TRIALS = {f"plain, lr {lr:g}": PLAIN | {"lr": lr} for lr in (1e-4, 2e-4, 4e-4, 8e-4)}
+TRIALS |= {f"ours, lr {lr:g}": OURS | {"lr": lr} for lr in (2e-4, 4e-4)}
+TRIALS |= {
+    f"ours, batch {size}, lr {lr:g}": OURS | {"batch_size": size, "lr": lr}
+    for size, lr in ((4, 2e-4), (4, 4e-4), (8, 2e-4), (8, 4e-4))
+}
+BASE = OURS | {"batch_size": 4, "lr": 2e-4}
+TRIALS |= {
+    f"ours, batch 4, {name}": BASE | change
+    for name, change in {
+        "warm-up 0.1": {"warmup": 0.1},
+        "cosine": {"schedule": "cosine"},
+        "weight decay 0.01": {"weight_decay": 0.01},
+        "dropout 0": {"dropout": 0.0},
+        "dropout 0.05": {"dropout": 0.05},
+        "attention dropout 0.1": {"attention_dropout": 0.1},
+        "layer decay 0.9": {"layer_decay": 0.9},
+        "classifier at 10 times the rate": {"head_rate": 10.0},
+        "weights averaged, 0.98": {"average": 0.98},
+        "O weighs 0.5": {"class_weight": 0.5},
+        "best tag": {"decoding": "best tag"},
+    }.items()
+}
+
+
+def read_corpora(data: Path) -> dict[str, dict[str, list[Document]]]:
+    """NCBI-disease sentences, and MedMentions dev (the mentions of the 21 types of ST21pv) split by document."""
+    names = {"train": "train", "validation": "devel", "test": "test"}
+    ncbi = {
+        part: read_conll(data / "ncbi_disease" / "iob" / f"{name}.tsv")
+        for part, name in names.items()
+    }
+    docs = medmentions(data / "medmentions" / "conll")["validation"]
+    docs = [
+        Document(doc.id, doc.text, [s for s in doc.spans if s.label in ST21PV_TYPES])
+        for doc in docs
+    ]
+    parts = split_docs(docs, (0.6, 0.2, 0.2), seed=0)
+    return {"NCBI-disease": ncbi, "MedMentions": dict(zip(names, parts))}
+
+
+class Average(TrainerCallback):
+    """A moving average of the weights, which takes their place at the end."""
+
+    def __init__(self, stays: float):
+        self.stays, self.mean = stays, None
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        with torch.no_grad():
+            if self.mean is None:
+                self.mean = [weight.clone() for weight in model.parameters()]
+            share = min(self.stays, 1 - 1 / (state.global_step + 1))
+            torch._foreach_lerp_(self.mean, list(model.parameters()), 1 - share)
+
+    def on_train_end(self, args, state, control, model=None, **kwargs):
+        with torch.no_grad():
+            torch._foreach_copy_(list(model.parameters()), self.mean)
+
+
+def make_optimiser(net: torch.nn.Module, recipe: dict) -> torch.optim.Optimizer:
+    """AdamW with a learning rate for each layer."""
+    layers = net.config.num_hidden_layers
+    groups = []
+    for name, weight in net.named_parameters():
+        depth = layers + 1  # the classifier
+        if name.startswith(net.base_model_prefix + "."):
+            number = [int(part) for part in name.split(".") if part.isdigit()]
+            depth = number[0] + 1 if number else 0
+        rate = recipe["lr"] * recipe["layer_decay"] ** (layers + 1 - depth)
+        rate *= recipe["head_rate"] if depth > layers else 1.0
+        decay = recipe["weight_decay"] if weight.dim() > 1 else 0.0
+        groups.append({"params": [weight], "lr": rate, "weight_decay": decay})
+    return torch.optim.AdamW(groups, lr=recipe["lr"], fused=True)
+
+
+def weighted_loss(outputs, labels, num_items_in_batch=None, *, weights: torch.Tensor):
+    """Cross-entropy in which the words of some classes count less."""
+    return torch.nn.functional.cross_entropy(
+        outputs.logits.float().flatten(0, 1), labels.flatten(), weights, ignore_index=IGNORED
+    )
+
+
+def set_dropout(net: torch.nn.Module, recipe: dict):
+    """The dropout of a recipe, of attention weights and of all else."""
+    for name, part in net.named_modules():
+        if isinstance(part, torch.nn.Dropout):
+            kind = "attention_dropout" if name.endswith("attention.self.dropout") else "dropout"
+            part.p = recipe[kind]
+
+
+def train(corpus: dict, recipe: dict, seed: int, args: argparse.Namespace) -> Tagger:
+    """A tagger of the training documents."""
+    set_seed(seed)
+    labels = sorted({span.label for doc in corpus["train"] for span in doc.spans})
+    tagger = Tagger.create(args.encoder, labels)
+    set_dropout(tagger.net, recipe)
+    rows, _ = training_rows(tagger, corpus["train"])
+    with tempfile.TemporaryDirectory() as folder:
+        settings = TrainingArguments(
+            output_dir=folder,
+            num_train_epochs=args.epochs,
+            per_device_train_batch_size=recipe["batch_size"],
+            lr_scheduler_type=recipe["schedule"],
+            warmup_steps=recipe["warmup"],
+            bf16=choose_precision("auto") == "bfloat16",
+            save_strategy="no",
+            remove_unused_columns=False,
+            report_to="none",
+            disable_tqdm=True,
+            logging_strategy="no",
+            seed=seed,
+        )
+        trainer = EntityTrainer(
+            tagger,
+            corpus["validation"],
+            model=tagger.net,
+            args=settings,
+            train_dataset=rows,
+            callbacks=[Average(recipe["average"])] if recipe["average"] else [],
+            optimizers=(make_optimiser(tagger.net, recipe), None),
+        )
+        if recipe["class_weight"] != 1.0:
+            weights = torch.ones(len(tagger.tags), device=settings.device)
+            weights[0] = recipe["class_weight"]
+            trainer.compute_loss_func = partial(weighted_loss, weights=weights)
+        trainer.train()
+    return tagger
+
+
+def count(tagger: Tagger, docs: list[Document], decoding: str) -> list[list[int]]:
+    """Right, found and gold mentions of each document."""
+    scores = word_scores(tagger.net, make_windows(docs, tagger.tokenizer), docs)
+    counts = []
+    for doc, rows in zip(docs, scores):
+        words = doc_words(doc)
+        if decoding == "best tag":
+            found = tags_to_spans([tagger.tags[i] for i in rows.argmax(-1)], words)
+        else:
+            found = tags_to_scored_spans(decode_tags(rows, tagger.tags), rows, words, tagger.tags)
+        counts.append([len({*found} & {*doc.spans}), len({*found}), len({*doc.spans})])
+    return counts
+
+
+def micro_f1(counts: np.ndarray) -> np.ndarray:
+    """Micro F1 of counts (..., 3) of right, found and gold."""
+    right, found, gold = np.moveaxis(counts, -1, 0)
+    return 2 * right / np.maximum(1, found + gold)
+
+
+class Runs:
+    """What was run, kept in a file."""
+
+    def __init__(self, corpora: dict, args: argparse.Namespace):
+        self.corpora, self.args = corpora, args
+        self.kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"runs": {}}
+
+    def f1(self, name: str, recipe: dict, corpus: str, seed: int, test: bool) -> float:
+        """F1 of a run, on test documents or on validation ones; made where it is missing."""
+        return float(micro_f1(self.counts(name, recipe, corpus, seed, test).sum(0)))
+
+    def counts(self, name, recipe: dict, corpus: str, seed: int, test: bool) -> np.ndarray:
+        """Right, found and gold mentions of the documents (D, 3); of all in one row on validation."""
+        share = 1.0 if test else self.args.share
+        settings = json.dumps(recipe | {"epochs": self.args.epochs, "share": share})
+        key = f"{corpus}, {'test' if test else 'validation'}, seed {seed}: {settings}"
+        if key not in self.kept["runs"]:
+            parts = self.corpora[corpus]
+            some = parts["train"][:: round(1 / share)]
+            tagger = train(parts | {"train": some}, recipe, seed, self.args)
+            counts = count(tagger, parts["test" if test else "validation"], recipe["decoding"])
+            made = counts if test else np.sum(counts, 0, keepdims=True).tolist()
+            self.kept["runs"][key] = {"name": name, "counts": made}
+            self.save()
+        counts = np.array(self.kept["runs"][key]["counts"])
+        print(f"{corpus:14} seed {seed}  F1 {micro_f1(counts.sum(0)):.4f}  {name}", flush=True)
+        return counts
+
+    def save(self):
+        """Write what is kept."""
+        with open_atomic(RESULTS) as file:
+            file.write(json.dumps(self.kept, indent=1).replace("\n    ", " "))
+
+
+def search(runs: Runs) -> dict[str, dict[str, float]]:
+    """F1 on validation documents of every trial, on each corpus and on the mean."""
+    table = {}
+    for name, recipe in TRIALS.items():
+        row = {corpus: runs.f1(name, recipe, corpus, 0, False) for corpus in runs.corpora}
+        table[name] = row | {"mean": statistics.mean(row.values())}
+    return table
+
+
+def best(table: dict, start: str) -> str:
+    """The trial with the best mean among those whose name begins with `start`."""
+    return max((name for name in table if name.startswith(start)), key=lambda n: table[n]["mean"])
+
+
+def test(runs: Runs, plain: str, ours: str, seeds: int, resamples: int = 10_000) -> dict:
+    """Test F1 of two recipes, and the difference of the means with its interval over documents."""
+    rng = np.random.default_rng(0)
+    rows, drawn, differences = {}, 0.0, []
+    for corpus in runs.corpora:
+        both = np.stack(
+            [
+                [runs.counts(name, TRIALS[name], corpus, seed, True) for seed in range(seeds)]
+                for name in (plain, ours)
+            ]
+        )  # (2, seeds, D, 3)
+        scores = micro_f1(both.sum(2))
+        rows[corpus] = {"plain": scores[0].tolist(), "ours": scores[1].tolist()}
+        differences.append(float(scores[1].mean() - scores[0].mean()))
+        weights = rng.multinomial(
+            both.shape[2], np.full(both.shape[2], 1 / both.shape[2]), resamples
+        )
+        again = micro_f1(np.einsum("rd,asdk->asrk", weights, both)).mean(1)
+        drawn = drawn + (again[1] - again[0]) / len(runs.corpora)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    mean = statistics.mean(differences)
+    return {"plain": plain, "ours": ours, "f1": rows, "difference": mean, "interval": [low, high]}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", required=True, type=Path, help="folder of the real corpora")
+    parser.add_argument("--encoder", default=packaged_encoder())
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument(
+        "--share", type=float, default=1 / 3, help="of training documents, in trials"
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="of the tests")
+    parser.add_argument("--test", action="store_true", help="test the best trial, once")
+    args = parser.parse_args()
+    runs = Runs(read_corpora(args.data), args)
+    table = search(runs)
+    for name, row in sorted(table.items(), key=lambda item: -item[1]["mean"]):
+        print("  ".join(f"{value:.4f}" for value in row.values()), name)
+    if args.test:
+        made = test(runs, best(table, "plain"), best(table, "ours"), args.seeds)
+        runs.kept["test"] = made
+        runs.save()
+        print(f"{made['ours']} beside {made['plain']}: {100 * made['difference']:+.2f} F1")
+        print("95 % interval", *(f"{100 * end:+.2f}" for end in made["interval"]))
+
+
+if __name__ == "__main__":
+    main()
