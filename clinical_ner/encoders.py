@@ -406,10 +406,37 @@ def speed_up(net: PreTrainedModel) -> PreTrainedModel:
     return net
 
 
+def _token_config(encoder: str, tags: Sequence[str], head: str, cache_dir: str | None):
+    """The configuration of a token classifier on `encoder`, without dropout of attention weights."""
+    if head not in ("bio", "per_type"):
+        raise ValueError(f"head={head!r}: use 'bio' (one tag a word) or 'per_type'")
+    names = {
+        "num_labels": len(tags),
+        "id2label": dict(enumerate(tags)),
+        "label2id": {tag: i for i, tag in enumerate(tags)},
+    }
+    config = _load(AutoConfig, encoder, cache_dir, **names)
+    config.clinical_ner_head = head
+    if hasattr(config, "attention_probs_dropout_prob"):
+        config.attention_probs_dropout_prob = 0.0
+    return config
+
+
+def _silence_outside(net: PreTrainedModel):
+    """Give the class "O" the logit 0 for good; nothing trains it where types have tags of their own.
+
+    So plain transformers, which takes the best class of a word, finds its most probable type.
+    """
+    *_, last = (part for part in net.modules() if isinstance(part, torch.nn.Linear))
+    with torch.no_grad():
+        last.weight[0], last.bias[0] = 0.0, 0.0
+
+
 def load_encoder(
     encoder: str,  # name on the Hub or a folder
     tags: Sequence[str],  # names of the classes, "O" first, as from `tag_names`
     *,
+    head: str = "bio",  # or "per_type": tags for each type, so that mentions may overlap
     cache_dir: str | None = None,
 ) -> PreTrainedModel:  # on the CPU, float32, with a fresh classifier of len(tags) classes
     """The encoder with a token classification head, its weights in float32.
@@ -419,16 +446,7 @@ def load_encoder(
     raise `ValueError`, where transformers would make them up.
     """
     before = _load(AutoConfig, encoder, cache_dir)
-    config = _load(
-        AutoConfig,
-        encoder,
-        cache_dir,
-        num_labels=len(tags),
-        id2label=dict(enumerate(tags)),
-        label2id={tag: i for i, tag in enumerate(tags)},
-    )
-    if hasattr(config, "attention_probs_dropout_prob"):
-        config.attention_probs_dropout_prob = 0.0
+    config = _token_config(encoder, tags, head, cache_dir)
     with quiet_transformers():
         net, info = _load(
             network_class(config),
@@ -445,8 +463,12 @@ def load_encoder(
             f"{encoder}: its files lack {len(lacking)} weights of a {config.model_type} encoder,"
             f" such as {lacking[0]}; check that config and weights belong together"
         )
-    if [before.id2label.get(i) for i in range(before.num_labels)] != list(tags):
+    same_head = getattr(before, "clinical_ner_head", "bio") == head
+    same_tags = [before.id2label.get(i) for i in range(before.num_labels)] == list(tags)
+    if not (same_head and same_tags):
         _forget_classifier(net)
+    if head == "per_type":
+        _silence_outside(net)
     return speed_up(net)
 
 

@@ -104,6 +104,7 @@ def create(
     *,
     lower_case: bool | None = None,  # default: as the vocabulary wants
     max_length: int | None = None,  # tokens of a window; default: the encoder's limit
+    head: str = "bio",  # or "per_type": tags for each type, so that mentions may overlap
     cache_dir: str | None = None,  # where downloads go
 ) -> Tagger:  # on the CPU, float32
     """An untrained tagger: a pretrained encoder with a fresh classifier."""
@@ -111,7 +112,8 @@ def create(
     tokenizer = load_tokenizer(
         encoder, lower_case=lower_case, max_length=max_length, cache_dir=cache_dir
     )
-    return cls(load_encoder(encoder, tag_names(labels), cache_dir=cache_dir), tokenizer, labels)
+    net = load_encoder(encoder, tag_names(labels), head=head, cache_dir=cache_dir)
+    return cls(net, tokenizer, labels)
 
 # %% ../nbs/08_tagger.ipynb #6ea1ca55
 _ABOUT_SPANS = ("brat", "pubtator", "bioc", "conll")  # meta that readers keep about gold spans

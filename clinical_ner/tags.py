@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WORD_PATTERN', 'SCHEMES', 'split_words', 'doc_words', 'spans_to_tags', 'tags_to_spans', 'invalid_tags', 'repair_tags',
-           'convert_tags', 'detect_scheme', 'fit_spans']
+           'convert_tags', 'detect_scheme', 'fit_spans', 'fit_spans_by_type']
 
 # %% ../nbs/02_tags.ipynb #806356fa
 import re
@@ -288,3 +288,24 @@ def fit_spans(
         if wide is not None:
             fitted.append((wide, bool(span.fragments)))
     return _choose(fitted, losses), +losses
+
+# %% ../nbs/02_tags.ipynb #a392c919
+def fit_spans_by_type(
+    doc: Document,
+    offsets: Sequence[tuple[int, int]] | None = None,  # words; default `doc_words(doc)`
+    *,
+    labels: Iterable[str] | None = None,  # the types wanted; default all that the document has
+) -> tuple[dict[str, list[Span]], Counter]:  # of each type, what `spans_to_tags` takes; losses
+    """`fit_spans` for each type by itself, so that mentions of different types may overlap."""
+    offsets = doc_words(doc) if offsets is None else offsets
+    own: dict[str, list[Span]] = {}
+    for span in doc.spans:
+        own.setdefault(span.label, []).append(span)
+    fitted: dict[str, list[Span]] = {}
+    losses: Counter = Counter()
+    for label in sorted(own) if labels is None else labels:
+        spans = own.pop(label, [])
+        fitted[label], lost = fit_spans(replace(doc, spans=spans), offsets) if spans else ([], {})
+        losses += Counter(lost)
+    losses["type not in the scheme"] += sum(map(len, own.values()))
+    return fitted, +losses

@@ -31,7 +31,6 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 from transformers import (
-    DataCollatorForTokenClassification,
     EarlyStoppingCallback,
     PreTrainedModel,
     PrinterCallback,
@@ -57,7 +56,7 @@ from clinical_ner.encoders import (
     first_position,
     quiet_transformers,
 )
-from .inference import spans_from_scores, word_scores
+from .inference import by_type, has_type_heads, spans_from_scores, word_scores
 from .metrics import encoding_ceiling, evaluate
 from .tagger import Tagger, best_device, predict
 from clinical_ner.windows import (
@@ -65,6 +64,7 @@ from clinical_ner.windows import (
     label_windows,
     make_windows,
     pack_windows,
+    pad_windows,
     split_pack,
     tag_names,
 )
@@ -107,7 +107,7 @@ def training_rows(
 ) -> tuple[list[dict], Counter]:  # one row of token ids and labels a window; lost spans by reason
     """What the network learns from: windows of the documents with a label for every word."""
     windows = make_windows(docs, tagger.tokenizer)
-    labels, losses = label_windows(windows, docs, tagger.tags)
+    labels, losses = label_windows(windows, docs, tagger.tags, per_type=has_type_heads(tagger.net))
     rows = [{"input_ids": window.input_ids, "labels": row} for window, row in zip(windows, labels)]
     return rows, losses
 
@@ -116,7 +116,7 @@ def _collator(tagger: Tagger) -> Callable[[list[dict]], dict[str, torch.Tensor]]
     """What makes a batch of rows: a pack, or, for a network that reads none, a padded batch."""
     if can_pack(tagger.net):
         return partial(pack_windows, first_position=first_position(tagger.net))
-    return DataCollatorForTokenClassification(tagger.tokenizer)
+    return partial(pad_windows, padding=tagger.tokenizer.pad_token_id or 0)
 
 
 def _split_batch(batch: dict, token_budget: int | None) -> list[dict]:
@@ -132,13 +132,18 @@ def _split_batch(batch: dict, token_budget: int | None) -> list[dict]:
 
 # %% ../nbs/10_train.ipynb #b3f7196c
 def _gold_numbers(tagger: Tagger, docs: Sequence[Document]) -> list[np.ndarray]:
-    """The class of every word of every document, as far as tags can hold it."""
+    """The class of every word of every document, as far as tags can hold it.
+
+    (words,) numbers, or (words, K) where the network tags each of K types by itself.
+    """
+    per_type = has_type_heads(tagger.net)
     windows = make_windows(docs, tagger.tokenizer)
-    labels, _ = label_windows(windows, docs, tagger.tags)
-    numbers: list[list[int]] = [[] for _ in docs]
+    labels, _ = label_windows(windows, docs, tagger.tags, per_type=per_type)
+    shape = (0, len(tagger.labels)) if per_type else (0,)
+    numbers = [[np.zeros(shape, dtype=np.int64)] for _ in docs]
     for window, row in zip(windows, labels):
-        numbers[window.doc].extend(label for label in row if label != IGNORED)
-    return [np.array(row, dtype=np.int64) for row in numbers]
+        numbers[window.doc].append(np.array([row[start] for start in window.starts]))
+    return [np.concatenate(rows) for rows in numbers]
 
 
 def validate(
@@ -156,7 +161,7 @@ def validate(
         windows = make_windows(part, tagger.tokenizer)
         part_scores = word_scores(tagger.net, windows, part, precision=precision)
         for (doc, gold), scores in zip(some, part_scores):
-            loss -= float(scores[np.arange(len(gold)), gold].sum())
+            loss -= float(np.take_along_axis(scores, gold[..., None], -1).sum())
             count += len(gold)
             found.append(Document(doc.id, doc.text, spans_from_scores(doc, scores, tagger.tags)))
     row = evaluate(docs, found)["micro"]
@@ -166,12 +171,14 @@ def validate(
 # %% ../nbs/10_train.ipynb #a193a388
 def word_loss(
     outputs,  # of the network: logits (B, T, L)
-    labels: torch.Tensor,  # (B, T) classes, -100 where no word starts
-    num_items_in_batch: torch.Tensor | int | None = None,  # words in the whole batch
+    labels: torch.Tensor,  # (B, T) classes, or (B, T, K) for K types; -100 where no word starts
+    num_items_in_batch: torch.Tensor | int | None = None,  # labels in the whole batch
 ) -> torch.Tensor:  # a scalar
-    """Cross-entropy summed over the words of a part of a batch, divided by those of the batch."""
+    """Cross-entropy summed over the labels of a part of a batch, divided by those of the batch."""
+    logits = outputs.logits.float()
+    logits = by_type(logits) if labels.dim() == 3 else logits
     total = torch.nn.functional.cross_entropy(
-        outputs.logits.float().flatten(0, 1),
+        logits.flatten(0, -2),
         labels.flatten(),
         ignore_index=IGNORED,
         reduction="sum",
@@ -543,7 +550,7 @@ def _best_epoch(trainer: Trainer) -> int:
 
 
 _SETTINGS = ["encoder", "epochs", "lr", "batch_size", "weight_decay", "warmup", "seed"]
-_SETTINGS += ["patience", "precision", "max_length", "lower_case", "lora", "arguments"]
+_SETTINGS += ["patience", "precision", "max_length", "lower_case", "head", "lora", "arguments"]
 
 
 def _settings(given: dict) -> dict:
@@ -574,14 +581,16 @@ def _log_to(path: Path) -> Callable[[str], None]:
     return say
 
 
-def _describe(parts: dict[str, list[Document]], labels: Sequence[str], losses: Counter) -> str:
+def _describe(
+    parts: dict[str, list[Document]], labels: Sequence[str], losses: Counter, head: str
+) -> str:
     """What a run learns from, and what its tags cannot hold."""
     sizes = ", ".join(
         f"{part} {len(docs):,} documents with {sum(len(doc.spans) for doc in docs):,} mentions"
         for part, docs in parts.items()
     )
     lost = ", ".join(f"{reason} {count:,}" for reason, count in losses.items()) or "none"
-    ceiling = encoding_ceiling(parts["validation"], labels=labels)
+    ceiling = encoding_ceiling(parts["validation"], labels=labels, per_type=head == "per_type")
     return (
         f"{sizes}; {len(labels)} types\n"
         f"training mentions changed or lost in the tags: {lost}\n"
@@ -634,7 +643,7 @@ def _make_tagger(labels: list[str], settings: dict, cache_dir: str | None, say) 
     if not os.path.isdir(settings["encoder"]):
         say(describe_cache(cache_dir))
     set_seed(settings["seed"])
-    options = {name: settings[name] for name in ("lower_case", "max_length")}
+    options = {name: settings[name] for name in ("lower_case", "max_length", "head")}
     return Tagger.create(settings["encoder"], labels, cache_dir=cache_dir, **options)
 
 
@@ -654,6 +663,7 @@ def fine_tune(
     precision: str = "auto",  # "bfloat16" where the hardware has it, else "float32"
     max_length: int | None = None,  # tokens of a window; default: the encoder's limit
     lower_case: bool | None = None,  # default: as the encoder's vocabulary wants
+    head: str = "bio",  # or "per_type": tags for each type, so that mentions may overlap
     cache_dir: str | None = None,  # where downloads from the Hub go
     lora: int | None = None,  # rank of low-rank adapters (extra `lora`); default: all weights learn
     num_processes: int = 1,  # GPUs of this machine to train on
@@ -676,7 +686,7 @@ def fine_tune(
     parts = with_validation(corpus, seed=seed)
     tagger = _make_tagger(sorted(count_labels(parts["train"])), settings, cache_dir, say)
     rows, losses = training_rows(tagger, parts["train"])
-    say(_describe(parts, tagger.labels, losses))
+    say(_describe(parts, tagger.labels, losses, head))
     data = {f"{part}_documents": _fingerprint(docs) for part, docs in parts.items()}
     checkpoint = _open_run(output, settings | data, resume, say)
     if resume:
@@ -708,6 +718,8 @@ def cross_predict(
 
     The folds are seeded; a run that was broken off goes on with the fold that it was at.
     """
+    if options.get("head", "bio") != "bio":
+        raise ValueError("cross_predict gives one tag a word: leave `head` out")
     docs = list(docs)
     parts = split_docs(docs, [1 / folds] * folds, by=by, seed=seed)
     tags = tag_names(sorted(count_labels(docs)))

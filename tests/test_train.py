@@ -12,7 +12,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import BertConfig, BertModel, TrainerCallback, pipeline
+from transformers import (
+    AutoModelForTokenClassification,
+    BertConfig,
+    BertModel,
+    DistilBertConfig,
+    DistilBertModel,
+    TrainerCallback,
+    pipeline,
+)
 
 from clinical_ner.core import Document, Span
 from clinical_ner.corpora import medmentions
@@ -289,6 +297,70 @@ def test_bfloat16_is_left_behind(toy, tmp_path):
     tagger, _ = fine_tune(CORPUS, toy, output=tmp_path, **settings)
     again = Tagger.load(tmp_path, device="cpu")
     assert predict(tagger, CORPUS["validation"]) == predict(again, CORPUS["validation"])
+
+
+def overlapping(doc: Document) -> Document:
+    """The note with a second mention on each drug, and one over the drug and its strength."""
+    drugs = [span for span in doc.spans if span.label == "Drug"]
+    ends = [span.end for span in doc.spans if span.label == "Strength"]
+    more = [Span(span.start, span.end, "Reason") for span in drugs]
+    more += [Span(span.start, end, "Order") for span, end in zip(drugs, ends)]
+    return replace(doc, spans=[*doc.spans, *more])
+
+
+OVERLAPPING = {part: [overlapping(doc) for doc in docs] for part, docs in CORPUS.items()}
+
+
+@pytest.fixture(scope="module")
+def padded_toy(tmp_path_factory, encoder_dir) -> str:
+    """A one-layer encoder of a family that reads no packs."""
+    folder = tmp_path_factory.mktemp("padded")
+    torch.manual_seed(0)
+    sizes = {"dim": 64, "n_layers": 1, "n_heads": 2, "hidden_dim": 128, "dropout": 0.0}
+    DistilBertModel(DistilBertConfig(**sizes)).save_pretrained(folder)
+    for name in ("vocab.txt", "tokenizer_config.json"):
+        shutil.copy(Path(encoder_dir) / name, folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("encoder", ["toy", "padded_toy"])
+def test_mentions_that_overlap_are_learnt_and_found(encoder, tmp_path, request):
+    encoder = request.getfixturevalue(encoder)
+    settings = SETTINGS | {"epochs": 4, "output": tmp_path / "each"}
+    tagger, history = fine_tune(OVERLAPPING, encoder, head="per_type", **settings)
+    assert history["f1"].max() > 0.9
+    found = predict(tagger, OVERLAPPING["validation"])
+    assert any(
+        a.label != b.label and a.start < b.end and b.start < a.end
+        for doc in found
+        for a, b in zip(doc.spans, doc.spans[1:])
+    )
+    again = Tagger.load(tmp_path / "each", device="cpu")
+    assert predict(again, OVERLAPPING["validation"]) == found
+    assert "encoding ceiling: F1 1.0000" in (tmp_path / "each" / "train.log").read_text()
+    _, one = fine_tune(OVERLAPPING, encoder, **(settings | {"output": tmp_path / "one"}))
+    assert one["f1"].max() < 0.7  # two of four mentions share their words with others
+    assert "nested or overlapping" in (tmp_path / "one" / "train.log").read_text()
+
+
+def test_plain_transformers_finds_the_likeliest_type_of_each_word(toy, tmp_path):
+    settings = SETTINGS | {"output": tmp_path}
+    tagger, _ = fine_tune(OVERLAPPING, toy, head="per_type", **settings)
+    plain = AutoModelForTokenClassification.from_pretrained(tmp_path)
+    assert plain.config.id2label == tagger.net.config.id2label
+    assert plain.classifier.weight[0].abs().max() == 0 == plain.classifier.bias[0]
+    run = pipeline("token-classification", model=str(tmp_path), aggregation_strategy="first")
+    for doc in OVERLAPPING["validation"]:
+        spans, rows = tagger(doc.text).spans, run(doc.text)
+        assert rows
+        for row in rows:
+            same = [span for span in spans if span.label == row["entity_group"]]
+            assert any(span.start < row["end"] and row["start"] < span.end for span in same)
+
+
+def test_a_head_that_is_unknown(toy, tmp_path):
+    with pytest.raises(ValueError, match="head='crf': use 'bio'"):
+        fine_tune(CORPUS, toy, head="crf", output=tmp_path)
 
 
 def test_early_stopping(toy, tmp_path):

@@ -54,6 +54,82 @@ def test_the_command_runs_under_torchrun(toy, tmp_path):  # noqa: F811
     assert len((tmp_path / "model" / "train.log").read_text().split("epoch 1/1")) == 2
 
 
+SHARDED = """
+import sys, torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+from transformers import MegatronBertConfig
+from clinical_ner.encoders import MegatronBertForTokenClassification, speed_up
+from clinical_ner.train import word_loss
+from clinical_ner.windows import pack_windows
+
+def rows(first):
+    generator = torch.Generator().manual_seed(first)
+    ids = [torch.randint(5, 90, (size,), generator=generator).tolist() for size in (7, 12, 9)]
+    return [{"input_ids": row, "labels": [token % 3 for token in row]} for row in ids]
+
+def make():
+    torch.manual_seed(0)
+    sizes = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
+    drop = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    config = MegatronBertConfig(vocab_size=100, num_labels=3, **sizes, **drop)
+    return speed_up(MegatronBertForTokenClassification(config)).train()
+
+def step(net, batch, count):
+    optimiser = torch.optim.AdamW(net.parameters(), lr=1e-2)
+    batch = dict(batch)
+    labels = batch.pop("labels")
+    loss = word_loss(net(**batch), labels, count)
+    loss.backward()
+    optimiser.step()
+    return loss.detach()
+
+dist.init_process_group("gloo")
+rank, size = dist.get_rank(), dist.get_world_size()
+parts = [rows(i) for i in range(size)]
+count = sum(len(row["labels"]) for part in parts for row in part)
+whole = make()
+expected = step(whole, pack_windows([row for part in parts for row in part]), count)
+net, mesh = make(), init_device_mesh("cpu", (size,))
+for layer in net.bert.encoder.layer:
+    fully_shard(layer, mesh=mesh)
+fully_shard(net, mesh=mesh)
+kept = sum(weight.to_local().numel() for weight in net.parameters())
+every = sum(weight.numel() for weight in whole.parameters())
+assert all(isinstance(weight, DTensor) for weight in net.parameters())
+assert abs(kept - every / size) < 0.1 * every, (kept, every)
+loss = step(net, pack_windows(parts[rank]), count / size)  # gradients are averaged
+dist.all_reduce(loss)
+torch.testing.assert_close(loss / size, expected, rtol=1e-5, atol=1e-6)
+for (name, a), b in zip(whole.named_parameters(), net.parameters()):
+    torch.testing.assert_close(b.full_tensor(), a, rtol=1e-4, atol=1e-4, msg=name)
+print("same weights", kept, every)
+"""
+
+
+def test_sharded_weights_learn_what_whole_ones_do(tmp_path):
+    """PyTorch's own FSDP on two processes: half of the weights each, the same step."""
+    script = tmp_path / "sharded.py"
+    script.write_text(SHARDED)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    done = subprocess.run([*command, str(script)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("same weights") == 2
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_accelerate_shards_on_gpus(toy, tmp_path):  # noqa: F811
+    """Through transformers' own arguments; accelerate does not shard on CPUs."""
+    arguments = {"fsdp": "full_shard auto_wrap", "fsdp_config": {"version": 2}}
+    settings = SHORT | {"num_processes": 2, "arguments": arguments}
+    tagger, history = fine_tune(CORPUS, toy, output=tmp_path, **settings)
+    assert predict(tagger, CORPUS["validation"])[0].spans
+    assert history["loss"].notna().all()
+
+
 def test_adapters_learn_and_leave_a_plain_model(toy, tmp_path):  # noqa: F811
     pytest.importorskip("peft")
     settings = SETTINGS | {"lr": 2e-2, "epochs": 4}
