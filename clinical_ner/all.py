@@ -18,4 +18,5 @@ from .widgets import *  # noqa: F403
 from .reports import *  # noqa: F403
 from .bulk import *  # noqa: F403
 from .onnx_export import *  # noqa: F403
+from .publishing import *  # noqa: F403
 from .cli import *  # noqa: F403

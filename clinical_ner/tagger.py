@@ -9,7 +9,7 @@ __all__ = ['Tagger', 'predict_stream', 'predict', 'best_device']
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -44,10 +44,11 @@ _PREFIXES = tuple(f"{letter}-" for letter in "BIESLU")
 def _check_tags(tags: list[str]):
     """Raise `ValueError` where the names of a network's classes are not BIO tags."""
     wrong = [tag for tag in tags if tag != "O" and (tag[:2] not in _PREFIXES or not tag[2:])]
-    if wrong or "O" not in tags:
+    if wrong or "O" not in tags or len(set(tags)) < len(tags):
         raise ValueError(
-            f"the classes of this network are named {tags[:4]}..., which are not 'O' and BIO tags"
-            " such as 'B-Drug'; set `net.config.id2label` to the names it was trained with"
+            f"the {len(tags)} classes of this network are named {tags[:4]}..., which are not 'O' and"
+            " BIO tags such as 'B-Drug', each once; give `Tagger.load` the names that they were"
+            " trained with: labels=['O', 'B-Drug', ...]"
         )
     begun = {tag[2:] for tag in tags if tag[0] in "BSU"}
     unbegun = sorted({tag[2:] for tag in tags if tag != "O"} - begun)
@@ -180,17 +181,42 @@ def best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def _rename_classes(net: PreTrainedModel, labels: Sequence[str], path: str):
+    """Name the classes of a network whose configuration does not, or names them wrongly; say so."""
+    old = [str(net.config.id2label[i]) for i in range(net.config.num_labels)]
+    new = tag_names(labels) if 2 * len(labels) + 1 == len(old) else list(labels)
+    if len(new) != len(old):
+        raise ValueError(
+            f"{path}: {len(new)} labels for {len(old)} classes; give one tag for each class, in the"
+            f" order of the network, or {(len(old) - 1) / 2:g} entity types for O, B-, I-, B-, ..."
+        )
+    _check_tags(new)
+    if "O" in old and old.index("O") != new.index("O"):
+        raise ValueError(
+            f"{path}: class {old.index('O')} of this network is 'O', but labels has 'O' at"
+            f" {new.index('O')}; give one tag for each class, in the order of the network"
+        )
+    changed = [f"{i} {a!r} -> {b!r}" for i, (a, b) in enumerate(zip(old, new)) if a != b]
+    if changed:
+        more = ", ..." if len(changed) > 6 else ""
+        print(f"{len(changed)} of {len(old)} classes renamed: {', '.join(changed[:6])}{more}")
+    net.config.id2label = dict(enumerate(new))
+    net.config.label2id = {tag: i for i, tag in enumerate(new)}
+
+
 @patch(cls_method=True)
 def load(
     cls: Tagger,
     path: str | os.PathLike,  # folder of a saved tagger, or a token classifier on the Hub
     *,
+    labels: Sequence[str] | None = None,  # types or tags, where those in its files are wrong
     device: str | None = None,  # such as "cuda:1"; default `best_device()`
     cache_dir: str | None = None,  # where downloads go
 ) -> Tagger:
     """A saved tagger, or any BIO token classifier that transformers reads.
 
-    A folder that is not there, or holds no model, raises `FileNotFoundError`.
+    A folder that is not there, or holds no model, raises `FileNotFoundError`. `labels` names the
+    classes anew, in the network's order: a tag for each, or the types of O, B-first, I-first, ...
     """
     try:
         with quiet_transformers():
@@ -206,5 +232,7 @@ def load(
             f"no tagger at {str(path)!r}: give the folder that `fine_tune` or `Tagger.save` wrote,"
             f" or, with a network, a name on the Hub. The loader said: {str(error).splitlines()[0]}"
         ) from error
+    if labels:
+        _rename_classes(net, tuple(labels), str(path))
     tokenizer.model_max_length = min(tokenizer.model_max_length, encoder_limit(net.config))
     return cls(net.to(device or best_device()), tokenizer)
