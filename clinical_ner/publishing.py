@@ -191,8 +191,7 @@ def _data_part(data: str, split: str, data_licence: str, report: dict) -> str:
     lines = [f"- Data: {data}", f"- Licence or agreement of the data: {data_licence}"]
     lines += [f"- Scored on: {split} documents, which training did not see"]
     lines += [f"- Seed of splits and training: {seed}"] if seed is not None else []
-    warning = "" if _is_open(data_licence) else _AGREEMENT.format(licence=data_licence) + "\n\n"
-    return warning + "\n".join(lines)
+    return "\n".join(lines)
 
 
 def _scores_part(scores: Scores, figures: list[str], split: str) -> str:
@@ -271,8 +270,9 @@ def model_card(
         "Training": _training_part(report, history) if run else "",
         "Versions": ", ".join(f"{package} {number}" for package, number in versions.items()),
     }
+    warning = "" if _is_open(data_licence) else f"\n{_AGREEMENT.format(licence=data_licence)}\n"
     body = "".join(f"\n## {title}\n\n{part.strip()}\n" for title, part in parts.items() if part)
-    return ModelCard(f"---\n{head.to_yaml()}\n---\n\n# {name.split('/')[-1]}\n{body}")
+    return ModelCard(f"---\n{head.to_yaml()}\n---\n\n# {name.split('/')[-1]}\n{warning}{body}")
 
 # %% ../nbs/18_publishing.ipynb #9b1c0012
 _RUN = 6  # words in a row that count as text of a document
