@@ -396,11 +396,11 @@ def _check_files(folder: Path, docs: list[Document]):
         raise ValueError(f"{', '.join(others)}: no file of a model and card; nothing was published")
     leaks = find_training_text(folder, docs)
     if leaks:
-        shown = "; ".join(f"{k.file}: document {k.doc_id!r} ({k.kind})" for k in leaks[:5])
+        shown = "; ".join(f"{k.file} has {k.kind} of document {k.doc_id!r}" for k in leaks[:5])
         more = f"; and {len(leaks) - 5:,} more" if len(leaks) > 5 else ""
         raise ValueError(
-            f"nothing was published: {len({k.file for k in leaks})} files hold text of training"
-            f" documents: {shown}{more}. Take it out (see `find_training_text`)"
+            f"nothing was published: there is training text in the files: {shown}{more}. Take it"
+            " out; `find_training_text` lists all"
         )
 
 
