@@ -221,6 +221,28 @@ def _metadata(tagger: Tagger, name: str, report: dict, **given) -> ModelCardData
     )
 
 
+def _label_table(tagger: Tagger, types: Mapping[str, str]) -> str:
+    """The types, their tags, and what they mean."""
+    tags = {label: [t for t in tagger.tags if t[2:] == label] for label in tagger.labels}
+    rows = [(label, " ".join(tags[label]), types.get(label, "")) for label in tagger.labels]
+    return _table(("type", "tags", "meaning"), rows)
+
+
+def _versions(report: dict) -> str:
+    """The packages that the model was made with."""
+    versions = package_versions("clinical_ner", "torch", "transformers") | report.get(
+        "versions", {}
+    )
+    return ", ".join(f"{package} {number}" for package, number in versions.items())
+
+
+def _page(name: str, data_licence: str, parts: Mapping[str, str]) -> str:
+    """The text of the card: a warning first, where the data are not open, then its parts."""
+    warning = "" if _is_open(data_licence) else f"\n{_AGREEMENT.format(licence=data_licence)}\n"
+    body = "".join(f"\n## {title}\n\n{part.strip()}\n" for title, part in parts.items() if part)
+    return f"\n# {name.split('/')[-1]}\n{warning}{body}"
+
+
 def model_card(
     tagger: Tagger,
     scores: Scores,  # of `bootstrap`, with intervals; or of `evaluate` or `n2c2_scores`
@@ -243,7 +265,7 @@ def model_card(
         raise ValueError(
             "name the data and their licence or agreement: who uses the model needs both"
         )
-    figures, types = _figures(scores), types or {}
+    figures = _figures(scores)
     report, history = _read_run(run, tagger.labels) if run else ({}, [])
     place = {
         "dataset_type": dataset or "clinical-text",
@@ -255,24 +277,17 @@ def model_card(
         datasets=[dataset] if dataset else None, data_licence=data_licence.strip(),
         eval_results=_eval_results(scores, figures, place),
     )  # fmt: skip
-    tags = {label: [t for t in tagger.tags if t[2:] == label] for label in tagger.labels}
-    rows = [(label, " ".join(tags[label]), types.get(label, "")) for label in tagger.labels]
-    versions = package_versions("clinical_ner", "torch", "transformers") | report.get(
-        "versions", {}
-    )
     parts = {
-        "What it finds": _table(("type", "tags", "meaning"), rows),
+        "What it finds": _label_table(tagger, types or {}),
         "How to use it": _USE.format(name=name),
         "Intended use": intended_use,
         "Limits": limits,
         "Data": _data_part(data, split, data_licence, report),
         "Scores": _scores_part(scores, figures, split),
         "Training": _training_part(report, history) if run else "",
-        "Versions": ", ".join(f"{package} {number}" for package, number in versions.items()),
+        "Versions": _versions(report),
     }
-    warning = "" if _is_open(data_licence) else f"\n{_AGREEMENT.format(licence=data_licence)}\n"
-    body = "".join(f"\n## {title}\n\n{part.strip()}\n" for title, part in parts.items() if part)
-    return ModelCard(f"---\n{head.to_yaml()}\n---\n\n# {name.split('/')[-1]}\n{warning}{body}")
+    return ModelCard(f"---\n{head.to_yaml()}\n---\n{_page(name, data_licence, parts)}")
 
 # %% ../nbs/18_publishing.ipynb #9b1c0012
 _RUN = 6  # words in a row that count as text of a document
