@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help demo test test-slow docs-check readme clean
+.PHONY: help demo test test-slow docs docs-check readme clean
 .DELETE_ON_ERROR:
 
 help:
@@ -19,7 +19,8 @@ help:
 	@echo "make test        every test but the long ones"
 	@echo "make test-slow   the long ones"
 	@echo "make docs-check  build the pages of the documentation and look for broken links"
-	@echo "make readme      write README.md from nbs/index.ipynb"
+	@echo "make docs        build the site in _docs (needs Quarto)"
+	@echo "make readme      write README.md and its pictures from nbs/index.ipynb"
 	@echo "make clean       remove .venv, demo/ and what tests and builds leave"
 
 demo: .venv/.demo
@@ -39,7 +40,16 @@ test-slow: .venv/.dev
 docs-check: .venv/.dev
 	python tools/docs_check.py
 
+# nbdev would write README.md anew where it is older than the front page: ours comes from tools/readme.py.
+docs: .venv/.dev
+	@command -v quarto >/dev/null || { echo "no Quarto: see https://quarto.org, or make docs-check"; exit 1; }
+	python tools/navigation.py
+	touch README.md
+	PYTHONPATH="$(CURDIR)" nbdev_docs
+
 readme: .venv/.dev
+	python tools/chromium.py
+	python tools/pictures.py
 	python tools/readme.py
 
 clean:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 EXPORTS = {"export", "exporti", "exports"}
-DIRECTIVES = EXPORTS | {"default_exp", "hide", "slow", "gpu", "widgets"}
+DIRECTIVES = EXPORTS | {"default_exp", "hide", "slow", "gpu", "widgets", "echo:"}
 MAX_BODY = 30  # lines of code in a function; the style asks for 25
 MAX_SIZE = 300_000  # bytes of a notebook
 # Parameters that mean the same in every chapter need no comment if they have a type.

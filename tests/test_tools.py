@@ -12,6 +12,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 from check_export import changed_files  # noqa: E402
 from docs_check import check_docs  # noqa: E402
+from navigation import llms, page_address, sections  # noqa: E402
 from readme import make_readme  # noqa: E402
 from tree import NAMES, copy_tree, read_tree, run_in  # noqa: E402
 
@@ -68,6 +69,42 @@ def test_readme_of_cells(tmp_path):
         f"and [first]({site}/tutorials/first_session.html).\n\n"
         "```python\nshow()\n```\n\n```text\na\nb\n```\n\n|a|\n"
     )
+
+
+def test_every_page_is_in_the_menus_once():
+    listed = [page for pages in sections().values() for page in pages]
+    nbs = ROOT / "nbs"
+    there = {
+        path.relative_to(nbs).as_posix()
+        for path in nbs.glob("**/*.ipynb")
+        if ".ipynb_checkpoints" not in path.parts
+    }
+    assert len(listed) == len(set(listed))
+    assert {*listed, "index.ipynb"} == there
+    assert all(page_address(page) in llms() for page in listed)
+
+
+def test_a_page_that_no_menu_takes_is_found(project):
+    shutil.copy(project / "nbs" / "index.ipynb", project / "nbs" / "stray.ipynb")
+    with pytest.raises(ValueError, match="stray.ipynb: in no menu"):
+        sections(project)
+
+
+def test_readme_of_what_the_library_draws(tmp_path):
+    note = {"data": {"text/html": "<mark >x</mark>", "text/plain": "no"}}
+    cell = {"cell_type": "code", "source": "#| echo: false\nnote", "outputs": [note]}
+    write_cells(tmp_path / "index.ipynb", [cell])
+    made = make_readme(tmp_path / "index.ipynb")
+    assert made.startswith("![") and "(nbs/images/note.png)" in made
+    assert (ROOT / "nbs" / "images" / "note.png").is_file()
+
+
+def test_the_changelog_page_is_the_changelog():
+    """After a change of CHANGELOG.md: execute nbs/changelog.ipynb."""
+    cells = json.loads((ROOT / "nbs" / "changelog.ipynb").read_text(encoding="utf-8"))["cells"]
+    shown = "".join(cells[-1]["outputs"][0]["data"]["text/markdown"])
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert shown.split() == text[text.index("## ") :].split()
 
 
 def test_export_finds_nothing_in_a_clean_project(project):

@@ -1,4 +1,7 @@
-"""Write README.md from nbs/index.ipynb, cell by cell, as it stands (nothing is run)."""
+"""Write README.md from nbs/index.ipynb, cell by cell, as it stands (nothing is run).
+
+What the library draws there is HTML; its picture, nbs/images/note.png, is made by tools/pictures.py.
+"""
 
 import json
 import re
@@ -15,6 +18,8 @@ def output_text(
 ) -> str:  # Markdown; empty where the output is only a picture or HTML
     """An output as Markdown: its own, else its plain text as a block."""
     data = output.get("data", {})
+    if "<mark " in "".join(data.get("text/html", "")):  # drawn by the library
+        return "![A made-up note with its spans highlighted](nbs/images/note.png)"
     if "text/markdown" in data:
         return "".join(data["text/markdown"]).strip()
     plain = "".join(data.get("text/plain", output.get("text", [])))
@@ -31,6 +36,8 @@ def cell_text(
         return _PAGE.sub(lambda m: f"]({site}/{m[1]}{m[2]}.html{m[3] or ''})", source)
     if cell["cell_type"] != "code" or not source or source.startswith("#| hide"):
         return ""
+    if source.startswith("#| echo: false"):
+        return "\n\n".join(filter(None, map(output_text, cell["outputs"])))
     blocks = [f"```python\n{source}\n```", *map(output_text, cell["outputs"])]
     return "\n\n".join(block for block in blocks if block)
 
