@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
 from check_export import changed_files  # noqa: E402
-from docs_check import check_docs  # noqa: E402
+from docs_check import check_docs, page_faults  # noqa: E402
 from navigation import llms, page_address, sections  # noqa: E402
 from readme import make_readme  # noqa: E402
 from tree import NAMES, copy_tree, read_tree, run_in  # noqa: E402
@@ -135,6 +135,33 @@ def test_export_finds_what_is_not_exported_or_not_clean(project, what):
         del cells[1]["id"]
         write_cells(notebook, cells)
     assert set(expected) <= set(changed_files(project))
+
+
+WIDGET = {"application/vnd.jupyter.widget-view+json": {"model_id": "a"}}
+FAULTS = {
+    "an output is an error": {"output_type": "error", "ename": "ValueError"},
+    "an output of 300,": {"output_type": "stream", "text": "x" * 300_000},
+    "names this machine": {"output_type": "stream", "text": "see http://localhost:8888/lab"},
+    "a widget without its state": {"output_type": "display_data", "data": WIDGET},
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_bad_output_is_found(fault):
+    cell = {"cell_type": "code", "source": "x", "outputs": [FAULTS[fault]]}
+    [wrong] = page_faults({"cells": [cell]}, set())
+    assert fault in wrong
+
+
+def test_a_page_with_its_widgets_and_names_is_clean():
+    state = {"application/vnd.jupyter.widget-state+json": {"state": {"a": {}}}}
+    shown = {"output_type": "display_data", "data": WIDGET}
+    code = {"cell_type": "code", "source": "mine(1)", "outputs": [shown]}
+    text = {"cell_type": "markdown", "source": "`predict(tagger)` and `mine(2)`"}
+    page = {"cells": [code, text], "metadata": {"widgets": state}}
+    assert page_faults(page, {"predict"}) == []
+    [wrong] = page_faults(page, {"predictions"})
+    assert "`predict(`" in wrong
 
 
 def test_a_command_that_fails_is_an_error(tmp_path):
