@@ -8,6 +8,8 @@ __all__ = ['has_type_heads', 'by_type', 'score_windows', 'allowed_transitions', 
 
 # %% ../nbs/07_inference.ipynb #fd55c751
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -97,35 +99,113 @@ def allowed_transitions(
     return continues | begins, ~goes_on, ~(is_open & ends)
 
 
-def _viterbi(scores: np.ndarray, rules: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
-    """The most probable allowed sequence for (T, L) log-probabilities."""
-    follows, first, last = rules
-    cost = np.where(follows, 0.0, -np.inf)
-    best = scores[0] + np.where(first, 0.0, -np.inf)
-    came_from = np.empty(scores.shape, dtype=np.int32)
-    for t in range(1, len(scores)):
-        reach = best[:, None] + cost
-        came_from[t] = reach.argmax(0)
-        best = reach.max(0) + scores[t]
-    path = np.empty(len(scores), dtype=np.int64)
-    path[-1] = (best + np.where(last, 0.0, -np.inf)).argmax()
-    for t in range(len(scores) - 1, 0, -1):
-        path[t - 1] = came_from[t, path[t]]
-    return path
+@dataclass(frozen=True)
+class _Rules:
+    """What a scheme allows, in the forms that decoding needs."""
+
+    follows: np.ndarray  # (L, L) bool: from, to
+    begins: np.ndarray  # numbers of the tags that may come first, and behind any that may be last
+    last: np.ndarray  # (L,) bool: may come last
+    goes_on: np.ndarray  # numbers of the n tags that go on with a mention
+    before: np.ndarray  # (n, 2) tags that may stand before them; L where there is none
+
+
+@lru_cache(32)
+def _rules(tags: tuple[str, ...]) -> _Rules:
+    """The rules for a network's tags."""
+    follows, first, last = allowed_transitions(tags)
+    goes_on = np.flatnonzero(~first)
+    before = np.full((len(goes_on), 2), len(tags))
+    for row, tag in zip(before, goes_on):
+        there = np.flatnonzero(follows[:, tag])  # B-x and I-x
+        row[: len(there)] = there
+    return _Rules(follows, np.flatnonzero(first), last, goes_on, before)
+
+# %% ../nbs/07_inference.ipynb #5c0e7a12
+def _cuts(scores: np.ndarray, rules: _Rules, is_last: np.ndarray) -> np.ndarray:
+    """(N,) bool: words on which no best sequence of (N, L) scores goes on with a mention.
+
+    Schemes that mark the end of a mention have none, for there a `B-` looks ahead.
+    """
+    if not rules.last.all():
+        return np.zeros(len(scores), dtype=bool)
+    on = scores[:, rules.goes_on]
+    openers = np.concatenate([scores, np.full((len(scores), 1), -np.inf)], 1)[:, rules.before[:, 0]]
+    ends_better = scores[:, rules.begins].max(-1, keepdims=True) > on
+    never = (openers > on) | (ends_better & is_last[:, None])  # does not go on here ...
+    known = never | ~ends_better  # ... or may; else the next word says
+    words = np.arange(len(scores), dtype=np.int32)[:, None]
+    deciding = np.where(known, words, len(scores) - 1)[::-1]
+    deciding = np.minimum.accumulate(deciding, 0)[::-1]
+    return np.take_along_axis(never, deciding, 0).all(-1)
+
+
+def _step(best: np.ndarray, rules: _Rules) -> tuple[np.ndarray, np.ndarray]:
+    """(B, L) score of reaching each tag from those before, of score `best`, and from which."""
+    rows = np.arange(len(best))[:, None]
+    padded = np.concatenate([best, np.full((len(best), 1), -np.inf)], 1)
+    came = np.empty(best.shape, dtype=np.int32)
+    came[:, rules.begins] = np.where(rules.last, best, -np.inf).argmax(-1)[:, None]
+    one, two = rules.before.T
+    came[:, rules.goes_on] = np.where(padded[:, two] > padded[:, one], two, one)
+    return padded[rows, came], came
+
+
+def _viterbi(
+    scores: np.ndarray,  # (N, L) log-probabilities
+    firsts: np.ndarray,  # first words of B stretches
+    lengths: np.ndarray,  # words of each
+    rules: _Rules,
+) -> tuple[np.ndarray, np.ndarray]:  # words of all stretches, and the tag of each
+    """The most probable allowed sequences of stretches that do not depend on one another."""
+    firsts = firsts[order := np.argsort(-lengths, kind="stable")]
+    open_at = [int(n) for n in np.searchsorted(-lengths[order], -np.arange(lengths.max()))]
+    best = np.full((len(firsts), scores.shape[1]), -np.inf)
+    best[:, rules.begins] = scores[firsts][:, rules.begins]
+    came_from = []
+    for t, count in enumerate(open_at[1:], 1):  # the first `count` stretches have a word t
+        reach, came = _step(best[:count], rules)
+        best[:count] = reach + scores[firsts[:count] + t]
+        came_from.append(came)
+    now = np.where(rules.last, best, -np.inf).argmax(-1)
+    words, tags = [], []
+    for t in range(len(open_at) - 1, -1, -1):
+        count = open_at[t]
+        words.append(firsts[:count] + t)
+        tags.append(now[:count].copy())
+        if t:
+            now[:count] = came_from[t - 1][np.arange(count), now[:count]]
+    return np.concatenate(words), np.concatenate(tags)
+
+# %% ../nbs/07_inference.ipynb #5c0e7a13
+def _broken(path: np.ndarray, rules: _Rules, is_first: np.ndarray) -> np.ndarray:
+    """(N,) bool: words whose tag may not stand behind the one before, or not at an end of a text."""
+    may_begin = np.isin(np.arange(len(rules.last)), rules.begins)
+    wrong = np.where(is_first, ~may_begin[path], False)
+    inside = ~is_first[1:]
+    wrong[1:] |= inside & ~rules.follows[path[:-1], path[1:]]
+    wrong |= np.append(~inside, True) & ~rules.last[path]
+    return wrong
 
 
 def decode_tags(
-    scores: np.ndarray,  # (T, L) log-probabilities
+    scores: np.ndarray,  # (N, L) log-probabilities
     tags: Sequence[str],  # names of L classes
-) -> np.ndarray:  # (T,) class numbers: the most probable sequence that is valid in the scheme
-    """The best valid tags, by Viterbi (1967) where the best tag of each word is not valid."""
-    if not len(scores):
-        return np.zeros(0, dtype=np.int64)
-    follows, first, last = rules = allowed_transitions(tags)
-    path = scores.argmax(-1)
-    if first[path[0]] and last[path[-1]] and follows[path[:-1], path[1:]].all():
+    starts: Sequence[int] = (0,),  # first word of each text; some may be empty
+) -> np.ndarray:  # (N,) class numbers: of each text the most probable sequence valid in the scheme
+    """The best valid tags, by Viterbi (1967) around the words whose best tag is not valid."""
+    rules, path = _rules(tuple(tags)), scores.argmax(-1)
+    is_first = np.zeros(len(path) + 1, dtype=bool)
+    is_first[[*starts, len(path)]] = True
+    wrong = _broken(path, rules, is_first[:-1])
+    if not wrong.any():
         return path
-    return _viterbi(scores, rules)
+    firsts = np.flatnonzero(is_first[:-1] | _cuts(scores, rules, is_first[1:]))
+    chosen = np.unique(np.searchsorted(firsts, np.flatnonzero(wrong), side="right") - 1)
+    lengths = np.diff(np.append(firsts, len(path)))
+    words, mended = _viterbi(scores, firsts[chosen], lengths[chosen], rules)
+    path[words] = mended
+    return path
 
 # %% ../nbs/07_inference.ipynb #c55787ca
 def tags_to_scored_spans(
@@ -135,11 +215,11 @@ def tags_to_scored_spans(
     tags: Sequence[str],  # names of L classes
 ) -> list[Span]:
     """Spans of a valid tag sequence; `score` is the product of its tags' probabilities."""
-    letters = np.array([tag[0] for tag in tags])[path]
-    firsts = np.flatnonzero(np.isin(letters, list("BSU")))
-    stops = np.append(np.flatnonzero(~np.isin(letters, list("IEL"))), len(path))
+    begins = np.array([tag[0] in "BSU" for tag in tags])[path]
+    goes_on = np.array([tag[0] in "IEL" for tag in tags])[path]
+    firsts, stops = np.flatnonzero(begins), np.append(np.flatnonzero(~goes_on), len(path))
     pasts = stops[np.searchsorted(stops, firsts, side="right")]
-    total = np.concatenate([[0.0], np.cumsum(scores[np.arange(len(path)), path])])
+    total = np.concatenate([[0.0], np.cumsum(scores[np.arange(len(path)), path], dtype=np.float64)])
     confidence = np.exp(total[pasts] - total[firsts])
     return [
         Span(offsets[a][0], offsets[b - 1][1], tags[path[a]][2:], round(min(1.0, float(p)), 4))

@@ -7,6 +7,7 @@ __all__ = ['IGNORED', 'tokenize_words', 'Window', 'make_windows', 'tag_names', '
            'split_pack']
 
 # %% ../nbs/05_windows.ipynb #7f17cc86
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from .core import Document
 from .tags import doc_words, fit_spans, fit_spans_by_type, spans_to_tags
 
 # %% ../nbs/05_windows.ipynb #de19c65b
+_HALF = re.compile("[\ud800-\udfff]")  # half of a surrogate pair: no character by itself
+
+
 def tokenize_words(
     words: Sequence[str],  # words of one document
     tokenizer: PreTrainedTokenizerBase,  # a fast one
@@ -37,7 +41,10 @@ def tokenize_words(
     pieces: list[list[int]] = [[] for _ in words]
     if words:
         row = tokenizer(
-            list(words), is_split_into_words=True, add_special_tokens=False, verbose=False
+            [_HALF.sub("\ufffd", word) for word in words],
+            is_split_into_words=True,
+            add_special_tokens=False,
+            verbose=False,
         )
         for word, token in zip(row.word_ids(), row["input_ids"]):
             pieces[word].append(token)
