@@ -33,7 +33,7 @@ from tqdm import tqdm
 from .core import Document, open_atomic, package_versions
 from .encoders import choose_precision
 from .formats import write_brat
-from .tagger import Tagger, best_device, predict_stream
+from .tagger import Tagger, _groups, best_device, predict_stream
 
 # %% ../nbs/16_bulk.ipynb #fba75e6c
 def _open(path: str | os.PathLike):
@@ -512,25 +512,11 @@ _WRITERS = {"jsonl": _write_jsonl_part, "parquet": _write_parquet_part, "brat": 
 _FAULTS = (ValueError, TypeError, LookupError, ArithmeticError, AssertionError)
 
 
-def _groups(docs: Iterable[Document], count: int = 500, size: int = 8_000_000):
-    """Lists of at most `count` documents, which end where they pass `size` characters."""
-    group: list[Document] = []
-    total = 0
-    for doc in docs:
-        group.append(doc)
-        total += len(doc.text)
-        if len(group) == count or total > size:
-            yield group
-            group, total = [], 0
-    if group:
-        yield group
-
-
 def _predict_all(
     tagger: Tagger, docs: Iterable[Document], options: dict, rejected: list[dict]
 ) -> Iterator[Document]:
     """Predictions in order; a document on which the tagger fails is rejected."""
-    for group in _groups(docs):
+    for group in _groups(docs, 500, 8_000_000):
         done = 0
         try:
             for doc in predict_stream(tagger, group, **options):

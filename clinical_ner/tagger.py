@@ -9,9 +9,10 @@ __all__ = ['Tagger', 'predict_stream', 'predict', 'best_device']
 import os
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -120,12 +121,31 @@ def create(
 _ABOUT_SPANS = ("brat", "pubtator", "bioc", "conll")  # meta that readers keep about gold spans
 
 
-def _predict_some(tagger: Tagger, docs: list[Document], **options) -> Iterator[Document]:
-    """Predictions for a few hundred documents."""
-    windows = make_windows(docs, tagger.tokenizer)
-    for doc, rows in zip(docs, word_scores(tagger.net, windows, docs, **options)):
-        meta = {key: value for key, value in doc.meta.items() if key not in _ABOUT_SPANS}
-        yield replace(doc, spans=spans_from_scores(doc, rows, tagger.tags), meta=meta)
+def _groups(docs: Iterable[Document], count: int, size: int) -> Iterator[list[Document]]:
+    """Lists of at most `count` documents, which end where they pass `size` characters."""
+    group: list[Document] = []
+    total = 0
+    for doc in docs:
+        group.append(doc)
+        total += len(doc.text)
+        if len(group) == count or total > size:
+            yield group
+            group, total = [], 0
+    if group:
+        yield group
+
+
+def _windows_ahead(tagger: Tagger, groups: Iterator[list[Document]]):
+    """Each group with its windows, which are made in a thread while the one before is in use."""
+    with ThreadPoolExecutor(1, "windows") as pool:
+        ahead: deque = deque()
+        for group in groups:
+            ahead.append((group, pool.submit(make_windows, group, tagger.tokenizer)))
+            if len(ahead) == 2:
+                group, windows = ahead.popleft()
+                yield group, windows.result()
+        for group, windows in ahead:
+            yield group, windows.result()
 
 
 def predict_stream(
@@ -135,10 +155,15 @@ def predict_stream(
     token_budget: int = 8192,  # tokens that the network reads at a time
     precision: str = "auto",  # "bfloat16" where the hardware has it, else "float32"
 ) -> Iterator[Document]:  # the same documents, in order, with the spans found and their scores
-    """Find entities in any number of documents, 256 of them in memory at a time."""
-    rest = iter(docs)
-    while some := list(islice(rest, 256)):
-        yield from _predict_some(tagger, some, token_budget=token_budget, precision=precision)
+    """Find entities in any number of documents.
+
+    In memory are twice 256 documents at a time, or fewer where they have a million characters.
+    """
+    options = {"token_budget": token_budget, "precision": precision}
+    for some, windows in _windows_ahead(tagger, _groups(docs, 256, 1_000_000)):
+        for doc, rows in zip(some, word_scores(tagger.net, windows, some, **options)):
+            meta = {key: value for key, value in doc.meta.items() if key not in _ABOUT_SPANS}
+            yield replace(doc, spans=spans_from_scores(doc, rows, tagger.tags), meta=meta)
 
 
 def predict(

@@ -136,3 +136,35 @@ def test_half_a_surrogate_pair_moves_no_span(tagger):
         spans
         and predict(tagger, [Document("a", good.replace("\ufffd", "\ud800"))])[0].spans == spans
     )
+
+
+def test_memory_is_bounded_by_texts_and_not_by_their_number(tagger):
+    """Documents are read as they are needed: a few groups ahead of what was taken, no more."""
+    from clinical_ner.tagger import predict_stream
+
+    read = []
+
+    def docs(size, count):
+        for i in range(count):
+            read.append(i)
+            yield Document(str(i), "no pain " * size)
+
+    stream = predict_stream(tagger, docs(1, 2000))
+    assert next(stream).id == "0" and len(read) <= 3 * 256
+    assert [doc.id for doc in stream] == [str(i) for i in range(1, 2000)]
+    read.clear()
+    stream = predict_stream(tagger, docs(1000, 600), token_budget=100_000)
+    next(stream)
+    assert len(read) <= 3 * (1_000_000 // 8000 + 1)
+    stream.close()
+
+
+def test_an_error_in_the_documents_arrives(tagger):
+    from clinical_ner.tagger import predict_stream
+
+    def docs():
+        yield Document("a", "No pain.")
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        list(predict_stream(tagger, docs()))
