@@ -369,6 +369,7 @@ def clinical_ner_train(
     token_budget: int = None,  # tokens in memory at a time, if a batch is too large for it
     weight_decay: float = 0.01,  # of the optimiser
     warmup: float = 0.1,  # share of the steps in which the learning rate rises
+    head: str = "bio",  # or per_type: tags for each type, so that mentions may overlap
     patience: int = None,  # stop after so many epochs without a better F1
     max_seq_len: int = None,  # word pieces of a window, if less than the encoder's limit
     seed: int = 0,  # of splits, shuffling and fresh weights
@@ -396,6 +397,7 @@ def clinical_ner_train(
         token_budget=token_budget,
         weight_decay=weight_decay,
         warmup=warmup,
+        head=head,
         patience=patience,
         max_length=max_seq_len,
         seed=seed,

@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from .core import Document, Span
+from .core import Document, Span, _parts
 
 # %% ../nbs/11_errors.ipynb #6d44ecf8
 KINDS = (
@@ -39,11 +39,6 @@ class Mistake:
     def end(self) -> int:
         """One past the last character that it is about."""
         return max(span.end for span in self.gold + self.pred)
-
-
-def _parts(span: Span) -> tuple[tuple[int, int], ...]:
-    """The stretches of text that `span` covers: its fragments, or the whole."""
-    return span.fragments or ((span.start, span.end),)
 
 
 def _common(a: Span, b: Span) -> int:

@@ -234,11 +234,11 @@ def plot_confusion(
     return ax
 
 # %% ../nbs/12_plots.ipynb #32076986
-_KIND_STYLES = {  # colour and hatching
-    "missed": ("#0072B2", ""),
-    "spurious": ("#D55E00", ""),
-    "boundary": ("#E69F00", "////"),
-    "boundary and type": ("#CC79A7", "xxxx"),
+_KIND_STYLES = {  # colour and hatching; gold amber, found blue, both purple, as `compare` has them
+    "missed": ("#D89614", ""),
+    "spurious": ("#0B57C2", ""),
+    "boundary": ("#B58AD6", "////"),
+    "boundary and type": ("#7B3AA8", "xxxx"),
     "type": ("#009E73", "\\\\\\\\"),
     "split": ("#56B4E9", "----"),
     "merged": ("#8C8C8C", "||||"),
