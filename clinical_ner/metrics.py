@@ -1385,21 +1385,21 @@ def keep_confident(
 _NOTEBOOKS = "GatorTronS in public notebooks"
 _PUBLISHED = {  # system, F1, how it was matched, where it is from
     "n2c2_2018": (
-        ("best of 28 teams", 0.9418, "lenient (official)", "PMC7489085, abstract"),
-        ("Narayanan 2020", 0.9291, "lenient (official)", "Narayanan 2020"),
-        ("RoBERTa-MIMIC", 0.8907, "strict", "Yang 2020"),
+        ("best of 28 teams", 0.9418, "lenient (official)", "Henry 2020, 10.1093/jamia/ocz166"),
+        ("Narayanan 2020", 0.9291, "lenient (official)", "10.18653/v1/2020.clinicalnlp-1.6"),
+        ("RoBERTa-MIMIC", 0.8907, "unverified", "Yang 2020, JAMIA 27(12), abstract"),
         (_NOTEBOOKS, 0.8938, "seqeval", "450-word chunks, long ones cut: not comparable"),
     ),
     "ncbi_disease": (
-        ("BINDER", 0.909, "unverified", "as reported by its authors"),
-        ("BioBERT", 0.897, "unverified", "as reported by its authors"),
-        ("KeBioLM", 0.891, "unverified", "as reported by its authors"),
-        ("BioLinkBERT-large", 0.888, "unverified", "as reported by its authors"),
-        ("PubMedBERT", 0.878, "unverified", "as reported by its authors"),
+        ("BINDER", 0.909, "unverified", "Zhang 2022, arXiv 2208.14565"),
+        ("BioBERT", 0.897, "unverified", "as quoted in Patel 2020, arXiv 2011.01504"),
+        ("KeBioLM", 0.891, "unverified", "figure unverified; arXiv 2104.10344"),
+        ("BioLinkBERT-large", 0.888, "unverified", "figure unverified; arXiv 2203.15827"),
+        ("PubMedBERT", 0.878, "unverified", "figure unverified; arXiv 2007.15779"),
         (_NOTEBOOKS, 0.876, "seqeval", "precision .849, recall .905, there swapped"),
     ),
     "medmentions": (
-        ("Fraser 2019", 0.63, "unverified", "ST21pv; arXiv 1910.01274"),
+        ("Fraser 2019", 0.63, "unverified", "arXiv 1910.01274, abstract; version unverified"),
         (_NOTEBOOKS, 0.628, "seqeval", "ST21pv; documents cut at 512: not comparable"),
     ),
 }
