@@ -25,10 +25,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from zipfile import is_zipfile
 
 import numpy as np
 import pandas as pd
 import torch
+from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 from transformers import (
     EarlyStoppingCallback,
@@ -281,18 +283,30 @@ def _fingerprint(docs: Sequence[Document]) -> str:
     return digest.hexdigest()[:16]
 
 
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether all files to go on from are there and none is cut short, in whatever order they came."""
+    weights = list(checkpoint.glob("*.safetensors"))
+    states = [checkpoint / "optimizer.pt", checkpoint / "scheduler.pt"]
+    states += checkpoint.glob("rng_state*.pth")
+    try:
+        for file in weights:
+            with safe_open(file, framework="pt"):  # compares the file's size with its header
+                pass
+        for index in checkpoint.glob("*.safetensors.index.json"):
+            shards = json.loads(index.read_text())["weight_map"].values()
+            if not {checkpoint / name for name in shards} <= set(weights):
+                return False
+        state = json.loads((checkpoint / "trainer_state.json").read_text())
+    except (OSError, ValueError, SafetensorError):
+        return False
+    return bool(state and weights and len(states) > 2 and all(map(is_zipfile, states)))
+
+
 def last_checkpoint(
     folder: str | os.PathLike,  # with folders checkpoint-N
 ) -> Path | None:
-    """The newest complete checkpoint: its last file, `trainer_state.json`, is there and whole."""
-
-    def is_whole(path: Path) -> bool:
-        try:
-            return bool(json.loads((path / "trainer_state.json").read_text()))
-        except (OSError, ValueError):
-            return False
-
-    found = [path for path in Path(folder).glob("checkpoint-*") if is_whole(path)]
+    """The newest checkpoint that is whole: weights, optimiser, schedule, chance and state."""
+    found = [path for path in Path(folder).glob("checkpoint-*") if _is_whole(path)]
     return max(found, key=lambda path: int(path.name.split("-")[1]), default=None)
 
 

@@ -143,6 +143,20 @@ def test_a_killed_run_goes_on_and_ends_the_same(run, toy, tmp_path):
     assert_same_weights(resumed, unbroken, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"],
+)
+def test_a_checkpoint_that_is_not_whole_is_passed_over(run, tmp_path, name):
+    whole = last_checkpoint(run[0] / "checkpoints")
+    for step in (1, 2, 3):
+        shutil.copytree(whole, tmp_path / f"checkpoint-{step}")
+    (tmp_path / "checkpoint-3" / name).unlink()  # not copied yet
+    file = tmp_path / "checkpoint-2" / name  # copied in part
+    file.write_bytes(file.read_bytes()[:-10])
+    assert last_checkpoint(tmp_path).name == "checkpoint-1"
+
+
 def killed_run(toy: str, output: Path, wait: float):
     """Train in a process of its own, and kill it `wait` seconds after its first checkpoint."""
     code = (
