@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -56,3 +57,17 @@ def test_a_killed_job_goes_on_and_ends_the_same(toy, tmp_path):  # noqa: F811
     resumed = finish(start_job(broken, toy), broken)
     assert "going on after checkpoint-" in (broken / "output/data/train.log").read_text()
     assert_same_weights(resumed, finish(start_job(whole, toy), whole), rtol=0, atol=0)
+
+
+def test_a_processing_job_annotates_with_a_packed_model(toy, tmp_path):  # noqa: F811
+    notes, model = tmp_path / "input/notes", tmp_path / "input/model"
+    notes.mkdir(parents=True)
+    model.mkdir()
+    write_jsonl(CORPUS["validation"], notes / "notes.jsonl")
+    Tagger.create(toy, ["Drug", "Strength"]).save(tmp_path / "tagger")
+    with tarfile.open(model / "model.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "tagger", ".")
+    entry = ENTRY.with_name("annotate_entry.py")
+    subprocess.run([sys.executable, entry, "--folder", str(tmp_path)], check=True, timeout=200)
+    told = json.loads((tmp_path / "output/run.json").read_text())
+    assert told["finished"] and told["counts"]["documents"] == len(CORPUS["validation"])
