@@ -299,7 +299,9 @@ def _is_whole(checkpoint: Path) -> bool:
         state = json.loads((checkpoint / "trainer_state.json").read_text())
     except (OSError, ValueError, SafetensorError):
         return False
-    return bool(state and weights and len(states) > 2 and all(map(is_zipfile, states)))
+    sharded = any(path.is_dir() for path in checkpoint.iterdir())  # by FSDP or DeepSpeed
+    plain = weights and len(states) > 2 and all(map(is_zipfile, states))
+    return bool(state and (sharded or plain))
 
 
 def last_checkpoint(
