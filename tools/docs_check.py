@@ -26,7 +26,7 @@ def take_output_names(
 
     Quarto reads `output-file` from the page; smalldocs goes by the name of the file.
     """
-    renamed = {}
+    renamed, made = {}, []
     for path in sorted(pages.glob("**/*.ipynb")):
         text = path.read_text(encoding="utf-8")
         notebook = json.loads(text)
@@ -39,13 +39,13 @@ def take_output_names(
         notebook["cells"][0]["source"] = _OUTPUT_FILE.sub("", front)
         path.write_text(json.dumps(notebook), encoding="utf-8")
         renamed[path.name] = f"{found[1]}.ipynb"
-        path.rename(path.with_name(renamed[path.name]))
+        made.append(path.rename(path.with_name(renamed[path.name])))
     for path in [*pages.glob("**/*.ipynb"), *pages.glob("*.yml")]:
         text = path.read_text(encoding="utf-8")
         for old, new in renamed.items():
             text = text.replace(old, new)
         path.write_text(text, encoding="utf-8")
-    return sorted(renamed.values())
+    return sorted(path.relative_to(pages).as_posix() for path in made)
 
 
 LARGEST = 300_000  # bytes of an output
