@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -486,13 +487,13 @@ def kill_ray_workers(out, kills, done):
         time.sleep(0.01)
         if reports(out) < wanted:
             continue
-        for process in psutil.process_iter(["name", "cmdline"]):
-            if "ray::" in " ".join(process.info["cmdline"] or []) and "RayWorker" in " ".join(
-                process.info["cmdline"]
-            ):
-                process.kill()
-                killed, wanted = killed + 1, reports(out) + 20
-                break
+        for process in psutil.Process().children(recursive=True):  # of this cluster alone
+            with suppress(psutil.NoSuchProcess):
+                name = " ".join(process.cmdline())
+                if "ray::" in name and "RayWorker" in name:
+                    process.kill()
+                    killed, wanted = killed + 1, reports(out) + 20
+                    break
     return killed
 
 
