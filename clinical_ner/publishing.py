@@ -173,7 +173,8 @@ its data, for people who check what was found. It is no medical device, and no b
 about a patient."""
 _LIMITS = """- Scores hold for documents like those of the test; other hospitals, specialities, years and
   languages can be far worse. Measure on documents of your own first.
-- Mentions inside others, and mentions in several parts, are not found.
+- Mentions in several parts are not found, nor those inside others of their own type; inside others
+  of another type only where the network has tags for each type.
 - A network can give away something of the texts that it learned from.
 - The encoder has a licence of its own, which holds here too."""
 _AGREEMENT = """**The data are not open: {licence}.** Who keeps or passes on this model is bound by what
