@@ -36,7 +36,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
-from .core import Document, open_atomic, package_versions
+from .core import Document, open_atomic, package_versions, target_path
 from .metrics import Scores
 from .tagger import Tagger
 
@@ -427,7 +427,7 @@ def write_release(
     training_docs: Iterable[Document],  # what the model learned from, validation included
 ) -> list[Path]:  # the files, sorted
     """Write what would be published, after a look for text of the training documents in it."""
-    folder, docs = Path(folder), list(training_docs)
+    folder, docs = target_path(folder), list(training_docs)
     if folder.exists():
         raise FileExistsError(f"{folder} is there already; name a new folder")
     if not docs:

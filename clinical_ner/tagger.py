@@ -25,7 +25,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from .core import Document
+from .core import Document, local_path, target_path
 from clinical_ner.encoders import (
     check_vocabulary,
     encoder_limit,
@@ -186,7 +186,7 @@ def save(
     path: str | os.PathLike,  # a folder; made if it is not there
 ):
     """Write network, tokenizer and labels to a folder, as transformers does."""
-    path = Path(path)
+    path = target_path(path)
     path.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=".saving-", dir=path))
     try:
@@ -243,14 +243,17 @@ def load(
     A folder that is not there, or holds no model, raises `FileNotFoundError`. `labels` names the
     classes anew, in the network's order: a tag for each, or the types of O, B-first, I-first, ...
     """
+    folder = str(local_path(path))
     try:
         with quiet_transformers():
-            config = AutoConfig.from_pretrained(path, cache_dir=cache_dir, trust_remote_code=False)
+            config = AutoConfig.from_pretrained(
+                folder, cache_dir=cache_dir, trust_remote_code=False
+            )
             net = network_class(config).from_pretrained(
-                path, cache_dir=cache_dir, dtype=torch.float32, trust_remote_code=False
+                folder, cache_dir=cache_dir, dtype=torch.float32, trust_remote_code=False
             )
         tokenizer = AutoTokenizer.from_pretrained(
-            path, cache_dir=cache_dir, trust_remote_code=False
+            folder, cache_dir=cache_dir, trust_remote_code=False
         )
     except OSError as error:
         raise FileNotFoundError(
