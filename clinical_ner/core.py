@@ -361,7 +361,7 @@ def target_path(
         )
     return Path(path)
 
-
+# %% ../nbs/00_core.ipynb #5e3a0003
 def _s3_error(error: Exception, address: str) -> OSError:
     """What went wrong at `address`, and what to do; botocore's errors are told by their names."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
@@ -383,7 +383,7 @@ def _s3_error(error: Exception, address: str) -> OSError:
         return ConnectionError(f"{address}: {remedy}")
     return OSError(f"{address}: cannot be fetched ({type(error).__name__}: {error})")
 
-# %% ../nbs/00_core.ipynb #5e3a0003
+
 def _s3_files(keys: Iterable[str], start: str, folder: Path) -> dict[str, str]:
     """Key to the path below `folder` at which it is kept; folder markers are left out."""
     files = {}
@@ -446,7 +446,7 @@ def local_path(
         raise
     return folder.joinpath(*address.removeprefix("s3://").rstrip("/").split("/"))
 
-
+# %% ../nbs/00_core.ipynb #5e3a0007
 def given_path(
     path: str | os.PathLike,  # one that `local_path` gave, or below it
 ) -> str:

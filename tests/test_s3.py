@@ -1,12 +1,14 @@
 """Addresses on S3 in place of paths, against a server on this machine."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import BertConfig, BertModel
 
 from clinical_ner.bulk import annotate, iter_found
 from clinical_ner.cli import (
@@ -175,10 +177,14 @@ def test_corpora_read_a_folder(s3, tmp_path):
 
 @pytest.fixture(scope="session")
 def tagger_dir(encoder_dir, tmp_path_factory) -> Path:
-    """A tagger that finds something, without training."""
+    """A tagger of one small layer that finds something, without training."""
+    encoder, folder = tmp_path_factory.mktemp("encoder"), tmp_path_factory.mktemp("tagger")
     torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("tagger")
-    Tagger.create(encoder_dir, ["Drug", "Reason"], max_length=64).save(folder)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    BertModel(BertConfig(intermediate_size=16, **sizes)).save_pretrained(encoder)
+    for name in ("vocab.txt", "tokenizer_config.json"):
+        shutil.copy(Path(encoder_dir) / name, encoder)
+    Tagger.create(str(encoder), ["Drug", "Reason"], max_length=64).save(folder)
     return folder
 
 
