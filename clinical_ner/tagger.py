@@ -6,6 +6,7 @@
 __all__ = ['Tagger', 'predict_stream', 'predict', 'best_device']
 
 # %% ../nbs/08_tagger.ipynb #99f2d15a
+import json
 import os
 import shutil
 import tempfile
@@ -180,6 +181,15 @@ def predict(
     return list(tqdm(found, total=len(docs), unit="doc", delay=2, disable=not progress))
 
 # %% ../nbs/08_tagger.ipynb #fa481259
+def _forget_place(tokenizer_config: Path):
+    """Take out of a tokenizer's settings that it was loaded from a folder of this machine."""
+    settings = json.loads(tokenizer_config.read_text(encoding="utf-8"))
+    for key in ("is_local", "local_files_only", "name_or_path", "_name_or_path"):
+        settings.pop(key, None)
+    text = json.dumps(settings, indent=2, ensure_ascii=False)
+    tokenizer_config.write_text(text, encoding="utf-8", newline="")
+
+
 @patch
 def save(
     self: Tagger,
@@ -193,6 +203,7 @@ def save(
         with quiet_transformers():
             self.net.save_pretrained(partial)
         self.tokenizer.save_pretrained(partial)
+        _forget_place(partial / "tokenizer_config.json")
         for file in sorted(partial.iterdir(), key=lambda file: file.name == "config.json"):
             os.replace(file, path / file.name)
     finally:
