@@ -36,7 +36,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
-from .core import Document, open_atomic, package_versions, target_path
+from .core import Document, package_versions, target_path
 from .metrics import Scores
 from .tagger import Tagger
 
