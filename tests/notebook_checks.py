@@ -348,8 +348,12 @@ def check_examples(project: Project) -> list[str]:
         cells = list(project.parsed(name))
         shown = [tree for _, told, tree, _ in cells if not EXPORTS & told.keys()]
         used = set().union(*map(_words, shown))
-        public = [(i, *found) for i, tree, _ in project.exported(name) for found in _public_names(tree)]
-        made = [_words(getattr(node, "returns", None)) for _, known, node in public if known in used]
+        public = [
+            (i, *found) for i, tree, _ in project.exported(name) for found in _public_names(tree)
+        ]
+        made = [
+            _words(getattr(node, "returns", None)) for _, known, node in public if known in used
+        ]
         for i, known, node in public:
             returned = isinstance(node, ast.ClassDef) and known in set().union(*made)
             if known not in used and not returned:
