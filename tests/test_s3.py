@@ -256,6 +256,34 @@ def test_no_credentials(s3, monkeypatch):
         read_jsonl(f"{BUCKET}/a.jsonl")
 
 
+def test_wrong_credentials(s3, server):
+    import requests
+
+    s3.put_object(Bucket="notes", Key="a.jsonl", Body=b"")
+    requests.post(f"{server}/moto-api/reset-auth", data="0", timeout=10)  # from now on it looks
+    try:
+        with pytest.raises(PermissionError, match=f"^{BUCKET}/a.jsonl: .*not allowed; run"):
+            read_jsonl(f"{BUCKET}/a.jsonl")
+    finally:
+        requests.post(f"{server}/moto-api/reset-auth", data="inf", timeout=10)
+
+
+def test_a_broken_download_leaves_nothing(s3, monkeypatch):
+    from s3fs import S3FileSystem
+
+    async def break_off(self, source, target, **options):
+        Path(target).write_bytes(b"half")
+        raise ConnectionError("the peer went away")
+
+    s3.put_object(Bucket="notes", Key="run/a.txt", Body=b"whole")
+    root = local_path(f"{BUCKET}/run").parents[2]
+    before = sorted(root.iterdir())
+    monkeypatch.setattr(S3FileSystem, "_get_file", break_off)
+    with pytest.raises(OSError, match=f"^{BUCKET}/run: "):
+        local_path(f"{BUCKET}/run")
+    assert sorted(root.iterdir()) == before
+
+
 def test_no_network(s3, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(ConnectionError, match=f"^{BUCKET}/a.jsonl: .*AWS_ENDPOINT_URL"):
