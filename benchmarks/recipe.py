@@ -154,6 +154,7 @@ def train(corpus: dict, recipe: dict, seed: int, args: argparse.Namespace) -> Ta
             lr_scheduler_type=recipe["schedule"],
             warmup_steps=recipe["warmup"],
             bf16=choose_precision("auto") == "bfloat16",
+            use_cpu=not torch.cuda.is_available(),
             save_strategy="no",
             remove_unused_columns=False,
             report_to="none",
@@ -220,7 +221,11 @@ class Runs:
             tagger = train(parts | {"train": some}, recipe, seed, self.args)
             counts = count(tagger, parts["test" if test else "validation"], recipe["decoding"])
             made = counts if test else np.sum(counts, 0, keepdims=True).tolist()
-            self.kept["runs"][key] = {"name": name, "counts": made}
+            self.kept["runs"][key] = {
+                "name": name,
+                "precision": choose_precision("auto"),
+                "counts": made,
+            }
             self.save()
         counts = np.array(self.kept["runs"][key]["counts"])
         print(f"{corpus:14} seed {seed}  F1 {micro_f1(counts.sum(0)):.4f}  {name}", flush=True)

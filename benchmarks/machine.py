@@ -1,0 +1,67 @@
+"""What a benchmark ran on, how fast that multiplies matrices, and how much memory a process took."""
+
+import platform
+import statistics
+import time
+from pathlib import Path
+
+import torch
+
+from clinical_ner.core import package_versions
+
+
+def describe_machine(*packages: str) -> dict:
+    """Processor, threads, GPU, and the versions of Python, torch and other packages."""
+    cpu = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next((line.split(": ")[1] for line in lines if line.startswith("model name")), cpu)
+    return {
+        "cpu": cpu,
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "versions": package_versions("torch", "transformers", *packages),
+    }
+
+
+GPU_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "A10G": 70e12}
+"""Dense bfloat16 operations a second, by Nvidia's data sheets (of the SXM cards)."""
+
+
+def peak_flops(device: str, half: bool) -> float:
+    """Floating-point operations a second of the hardware: of a known GPU, or as measured."""
+    name = torch.cuda.get_device_name() if device == "cuda" else ""
+    known = [flops for part, flops in GPU_FLOPS.items() if part in name and half]
+    return known[0] if known else matmul_flops(device, half)
+
+
+def matmul_flops(device: str, half: bool, size: int = 4096, rounds: int = 5) -> float:
+    """Floating-point operations a second of the product of two large square matrices."""
+    kind = torch.bfloat16 if half else torch.float32
+    size = size if device != "cpu" else size // 2
+    a, b = (torch.randn(size, size, device=device, dtype=kind) for _ in range(2))
+    seconds = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        for _ in range(1 if device == "cpu" else 50):
+            c = a @ b
+        float(c[0, 0])  # waits for the GPU
+        seconds.append((time.perf_counter() - start) / (1 if device == "cpu" else 50))
+    return 2 * size**3 / statistics.median(seconds)
+
+
+def forward_flops(config, lengths: list[int]) -> float:
+    """Floating-point operations of an encoder's linear layers and attention on windows."""
+    hidden, inner = config.hidden_size, config.intermediate_size
+    layer = 2 * (4 * hidden * hidden + 2 * hidden * inner)  # of each token
+    attention = 4 * hidden  # of each token, for each token of its window
+    return config.num_hidden_layers * sum(n * layer + n * n * attention for n in lengths)
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has had: of the GPU, where it used one."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated()
+    lines = Path("/proc/self/status").read_text().splitlines()
+    [peak] = [line.split()[1] for line in lines if line.startswith("VmHWM")]
+    return int(peak) * 1024
