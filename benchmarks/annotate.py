@@ -143,10 +143,8 @@ def make_one_window(args: argparse.Namespace):
                 logits = net(torch.tensor([window.input_ids], device=args.device)).logits[0]
             scores = torch.log_softmax(logits[window.starts].float(), -1)
             rows[window.doc].append(scores.cpu().numpy())
-        return [
-            Document(doc.id, doc.text, spans_from_scores(doc, np.concatenate(row), tagger.tags))
-            for doc, row in zip(docs, rows)
-        ]
+        spans = spans_from_scores(docs, [*map(np.concatenate, rows)], tagger.tags)
+        return [Document(doc.id, doc.text, own) for doc, own in zip(docs, spans)]
 
     return annotate
 

@@ -162,10 +162,11 @@ def validate(
         part = [doc for doc, _ in some]
         windows = make_windows(part, tagger.tokenizer)
         part_scores = word_scores(tagger.net, windows, part, precision=precision)
-        for (doc, gold), scores in zip(some, part_scores):
+        for (_, gold), scores in zip(some, part_scores):
             loss -= float(np.take_along_axis(scores, gold[..., None], -1).sum())
             count += len(gold)
-            found.append(Document(doc.id, doc.text, spans_from_scores(doc, scores, tagger.tags)))
+        spans = spans_from_scores(part, part_scores, tagger.tags)
+        found += [Document(doc.id, doc.text, own) for doc, own in zip(part, spans)]
     row = evaluate(docs, found)["micro"]
     metrics = {name: row[f"strict_{name}"] for name in ("precision", "recall", "f1")}
     return {"loss": loss / max(1, count)} | metrics
