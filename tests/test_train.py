@@ -300,6 +300,25 @@ def test_out_of_memory_says_what_fits(toy, tmp_path, monkeypatch):
     assert tagger.labels == ("Drug", "Strength")
 
 
+def test_a_full_disk_says_so_and_the_run_goes_on(run, toy, tmp_path, monkeypatch):
+    _, whole, _ = run
+    save, written = torch.save, []
+
+    def fill(thing, file, *args, **options):
+        written.append(file)
+        epoch_two = "checkpoint" in str(file) and len({Path(f).parent for f in written}) > 1
+        save(thing, "/dev/full" if epoch_two else file, *args, **options)
+
+    usage = shutil.disk_usage(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", fill)
+        patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10))
+        with pytest.raises(OSError, match="is full.*resume=True: the run goes on from checkpoint-"):
+            fine_tune(CORPUS, toy, output=tmp_path, **SETTINGS)
+    resumed, _ = fine_tune(CORPUS, toy, output=tmp_path, resume=True, **SETTINGS)
+    assert_same_weights(resumed, whole)
+
+
 def test_a_loss_that_is_not_a_number_is_an_error(toy, tmp_path):
     with pytest.raises(RuntimeError, match="lower `lr`"):
         fine_tune(CORPUS, toy, output=tmp_path, **(SETTINGS | {"lr": 1e30}))
