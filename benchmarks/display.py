@@ -11,14 +11,14 @@ times are the best of three. The table goes to `benchmarks/results/display.json`
 
 import argparse
 import json
-import os
-import platform
 import sys
 import tempfile
 import time
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+
+from tables import machine
 
 from clinical_ner.core import open_atomic
 from clinical_ner.display import highlight
@@ -33,19 +33,6 @@ PAINT = """() => new Promise(done => {
   const wait = () => paints().length ? done(paints()[0].startTime) : setTimeout(wait, 10);
   wait();
 })"""
-
-
-def machine() -> dict:
-    """What the times were taken on."""
-    lines = (
-        Path("/proc/cpuinfo").read_text().splitlines() if os.path.exists("/proc/cpuinfo") else []
-    )
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-    }
 
 
 def seconds(function, runs: int = 3) -> tuple[float, object]:
@@ -124,7 +111,11 @@ def main():
     caption = f"{len(docs):,} documents, {mentions:,} mentions; spacy {version('spacy')}"
     print(Scores(rows, caption))
     with open_atomic(HERE / "results" / "display.json") as file:
-        json.dump({"caption": caption, "machine": machine(), "rows": rows}, file, indent=1)
+        json.dump(
+            {"caption": caption, "machine": machine("spacy", "playwright"), "rows": rows},
+            file,
+            indent=1,
+        )
 
 
 if __name__ == "__main__":

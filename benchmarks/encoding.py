@@ -13,6 +13,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from tables import machine
+
 from clinical_ner.core import Document, open_atomic
 from clinical_ner.formats import read_brat, read_conll, read_pubtator
 from clinical_ner.metrics import encoding_ceiling
@@ -35,7 +37,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", required=True, type=Path, help="folder that holds the corpora")
     args = parser.parse_args()
-    results = {}
+    results = {"machine": machine("numpy")}
     for name, (place, read) in CORPORA.items():
         docs = read(args.data / place)
         ceiling = encoding_ceiling(docs)

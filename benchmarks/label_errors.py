@@ -23,6 +23,7 @@ from zlib import crc32
 
 import numpy as np
 import torch
+from tables import machine
 from transformers import AutoModel
 
 from clinical_ner.core import Document, Span, count_labels, open_atomic, relabel, split_docs
@@ -257,7 +258,10 @@ def main():
     table = Scores(rows, f"{args.share:.0%} of the mentions spoilt; cleanlab {version('cleanlab')}")
     print(table)
     with open_atomic(HERE / "results" / "label_errors.json") as file:
-        json.dump({"caption": table.caption, "rows": table.to_dict()}, file, indent=1)
+        on = machine("torch", "transformers", "cleanlab")
+        json.dump(
+            {"caption": table.caption, "machine": on, "rows": table.to_dict()}, file, indent=1
+        )
 
 
 if __name__ == "__main__":

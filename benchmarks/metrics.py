@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from tables import machine
 
 from clinical_ner.core import Document, open_atomic
 from clinical_ner.metrics import (
@@ -150,7 +151,10 @@ def main():
     for name in table.columns:
         print(f"{name:32}" + "".join(f"{row[name]:>14,.2f}" for row in rows.values()))
     with open_atomic(HERE / "results" / "metrics.json") as file:
-        json.dump({"caption": table.caption, "rows": table.to_dict()}, file, indent=1)
+        on = machine("numpy", "seqeval", "nervaluate")
+        json.dump(
+            {"caption": table.caption, "machine": on, "rows": table.to_dict()}, file, indent=1
+        )
 
 
 if __name__ == "__main__":

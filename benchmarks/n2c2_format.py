@@ -11,6 +11,8 @@ import json
 import shutil
 from pathlib import Path
 
+from tables import machine
+
 from clinical_ner.cli import clinical_ner_annotate, clinical_ner_prepare, clinical_ner_train
 from clinical_ner.core import open_atomic
 from clinical_ner.encoders import packaged_encoder
@@ -66,7 +68,8 @@ def main():
     )
     docs = {doc.id: doc for doc in read_brat(args.data)}
     train, test = ([docs[i] for i in parts[name]["ids"]] for name in ("train.tsv", "test.tsv"))
-    results = {"seed": args.seed, "epochs": args.epochs, "lr": args.lr}
+    results = {"machine": machine("torch", "transformers")}
+    results |= {"seed": args.seed, "epochs": args.epochs, "lr": args.lr}
     results["documents"] = {name: part["documents"] for name, part in parts.items()}
     for name, found in (
         ("model", read_brat(runs / "found")),

@@ -9,12 +9,13 @@ changed, as JSON. The median and the slowest of the repeats are kept.
 
 import argparse
 import json
-import platform
 import random
 import statistics
 import time
 from dataclasses import replace
 from pathlib import Path
+
+from tables import machine
 
 from clinical_ner.core import Document, open_atomic
 from clinical_ner.samples import sample_notes
@@ -84,7 +85,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     result = measure(sample_notes(options.documents), options.repeats)
-    result["machine"] = f"{platform.machine()}, Python {platform.python_version()}"
+    result["machine"] = machine("ipywidgets", "anywidget")
     with open_atomic(HERE / "results" / "widgets.json") as file:
         json.dump(result, file, indent=1)
     print(json.dumps(result, indent=1))

@@ -30,7 +30,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from .core import Document, open_atomic, package_versions
+from clinical_ner.core import (
+    Document,
+    given_path,
+    local_path,
+    open_atomic,
+    package_versions,
+    target_path,
+)
 from .encoders import choose_precision
 from .formats import write_brat
 from .tagger import Tagger, _groups, best_device, predict_stream
@@ -85,7 +92,7 @@ def _found_paths(source) -> list[str]:
     """The paths that `source`, a path, a pattern such as "notes/*.csv", or a list of them, names."""
     paths = []
     for path in [source] if isinstance(source, str | os.PathLike) else source:
-        path = os.fspath(path)
+        path = os.fspath(local_path(path))
         found = [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True))
         if not found:
             raise FileNotFoundError(f"{path}: there is no such file or folder")
@@ -761,12 +768,13 @@ def model_hash(
 
 def _find_model(model: str | os.PathLike, cache_dir: str | None) -> str:
     """The folder of a model: given, or fetched from the Hub."""
-    if Path(model, "config.json").is_file():
-        return os.path.abspath(model)
+    local = local_path(model)
+    if (local / "config.json").is_file():
+        return os.path.abspath(local)
     try:
         from huggingface_hub import snapshot_download
 
-        if os.path.exists(model):
+        if local.exists():
             raise ValueError("it holds no config.json")
         return snapshot_download(str(model), cache_dir=cache_dir, allow_patterns=_MODEL_FILES)
     except (OSError, ValueError) as error:
@@ -790,7 +798,7 @@ def _digest_ends(path: str) -> str:
 def _describe_source(source: Source) -> dict:
     """A source as JSON: what must be the same when a run goes on."""
     if source.kind == "text":
-        return {"kind": "text", "folder": source.paths[0]}
+        return {"kind": "text", "folder": given_path(source.paths[0])}
     digest = hashlib.sha256()
     if source.kind == "rows" and hasattr(source.rows, "column_names"):
         digest.update(str(source.rows._fingerprint).encode())
@@ -799,7 +807,7 @@ def _describe_source(source: Source) -> dict:
             digest.update(f"{doc.id}\0{doc.text}\0".encode("utf-8", "replace"))
     for path in source.paths:
         digest.update(_digest_ends(path).encode())
-    first = source.paths[0] if source.paths else ""
+    first = given_path(source.paths[0]) if source.paths else ""
     return {
         "kind": source.kind,
         "files": len(source.paths),
@@ -983,7 +991,7 @@ def annotate(
         raise ValueError(
             f"output={output!r}, engine={engine!r}: use jsonl, parquet or brat, and local or ray"
         )
-    out = Path(out).absolute()
+    out = target_path(out).absolute()
     found = find_source(source, id_column=id_column, text_column=text_column, max_chars=max_chars)
     in_memory = isinstance(model, Tagger)
     folder = str(out / ".parts" / "model") if in_memory else _find_model(model, cache_dir)
@@ -994,7 +1002,7 @@ def annotate(
         settings |= {"id_column": id_column, "text_column": text_column}
         predicting = {"token_budget": token_budget, "precision": choose_precision(precision)}
         settings |= predicting | {"load": load.__qualname__}
-        run = {"model": folder, "model_hash": model_hash(folder), "settings": settings}
+        run = {"model": given_path(folder), "model_hash": model_hash(folder), "settings": settings}
         run |= {"source": _describe_source(found), "versions": package_versions(*_PACKAGES)}
         run = _begin(run, found, part_size, out)
         if run["finished"]:
@@ -1008,7 +1016,7 @@ def iter_found(
     out: str | os.PathLike,  # folder that `annotate` wrote, as JSON lines or Parquet
 ) -> Iterator[dict]:  # document, start, end, label, score, and text if it was asked for
     """The spans of all finished parts, in the order of the source. brat: use `read_brat`."""
-    out = Path(out)
+    out = local_path(out)
     run = json.loads((out / "run.json").read_text(encoding="utf-8"))
     output = run["settings"]["output"]
     if output == "brat":

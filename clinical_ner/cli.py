@@ -24,10 +24,12 @@ from fastcore.script import anno_parser
 from clinical_ner.core import (
     Document,
     check_leaks,
+    local_path,
     open_atomic,
     read_jsonl,
     relabel,
     split_docs,
+    target_path,
 )
 from clinical_ner.formats import (
     read_bioc,
@@ -45,9 +47,10 @@ def _existing(path: str | Path, flag: str) -> Path:
     """`path`, if it is there; else an error that names the flag."""
     if not path:
         raise ValueError(f"{flag} is needed")
-    if not Path(path).exists():
+    local = local_path(path)
+    if not local.exists():
         raise FileNotFoundError(f"{flag} {path}: there is no such file or folder")
-    return Path(path)
+    return local
 
 
 def _is_pubtator(path: Path) -> bool:
@@ -297,7 +300,7 @@ def clinical_ner_prepare(
         raise ValueError(f"--ext {ext!r}: use letters and digits, such as tsv")
     if not target_dir or not tokenizer:
         raise ValueError("--target_dir and --tokenizer are needed")
-    source = _existing(input_dir, "--input_dir")
+    target, source = target_path(target_dir), _existing(input_dir, "--input_dir")
     from clinical_ner.encoders import load_tokenizer
 
     pieces = load_tokenizer(tokenizer, max_length=max_seq_len, cache_dir=cache_dir)
@@ -312,8 +315,8 @@ def clinical_ner_prepare(
         return _write_words(docs, path, pieces, max_seq_len, _SEPARATORS[sep])
 
     names = {part: f"{_FILE_NAMES[part]}.{ext.lstrip('.')}" for part in parts}
-    report["parts"] = _write_parts(parts, names, Path(target_dir), write)
-    with open_atomic(Path(target_dir) / "prepared.json") as file:
+    report["parts"] = _write_parts(parts, names, target, write)
+    with open_atomic(target / "prepared.json") as file:
         json.dump(report, file, indent=1)
 
 # %% ../nbs/19_cli.ipynb #65dc12fa
@@ -379,11 +382,12 @@ def clinical_ner_train(
 
     Without a validation part, a tenth of the training documents is set aside.
     """
+    target = target_path(new_model_dir or "")
     path, encoder = _existing(data_dir, "--data_dir"), resume_from_model or model_name
     if not encoder or not new_model_dir:
         raise ValueError("--new_model_dir and --model_name (or --resume_from_model) are needed")
     if resume_from_model:
-        _existing(resume_from_model, "--resume_from_model")
+        encoder = str(_existing(resume_from_model, "--resume_from_model"))
     docs = _named_corpus(corpus, path, seed=seed)
     docs = _name_types(docs, path_umls_semtype) if path_umls_semtype else docs
     from clinical_ner.train import fine_tune
@@ -401,12 +405,12 @@ def clinical_ner_train(
         patience=patience,
         max_length=max_seq_len,
         seed=seed,
-        output=new_model_dir,
+        output=target,
         cache_dir=cache_dir,
         resume=resume,
     )
     if docs.get("test"):
-        _score_test(tagger, docs, Path(new_model_dir), _lost_in_test(path))
+        _score_test(tagger, docs, target, _lost_in_test(path))
 
 # %% ../nbs/19_cli.ipynb #e0edb566
 def _has_column(path: Path, column: str) -> bool:
@@ -453,6 +457,7 @@ def clinical_ner_annotate(
     cache_dir: str = None,  # where downloads from the Hub go
 ):
     """Find entities in text files and write them as brat files, JSON lines or Parquet."""
+    target_path(target_dir or "")
     source = _existing(input_dir, "--input_dir")
     if not model_name or not target_dir:
         raise ValueError("--model_name and --target_dir are needed")
@@ -498,6 +503,8 @@ def clinical_ner_evaluate(
     """
     from clinical_ner.metrics import evaluate, n2c2_scores
 
+    for path in (output, report):
+        target_path(path or "")
     gold_path, pred_path = _existing(gold, "--gold"), _existing(pred, "--pred")
     both_folders = gold_path.is_dir() and pred_path.is_dir()
     there = {"texts": gold_path, "missing": "skip"} if both_folders else {}
@@ -525,7 +532,7 @@ def clinical_ner_demo(
     from clinical_ner.tagger import predict
     from clinical_ner.train import fine_tune
 
-    target = Path(output)
+    target = target_path(output)
     corpus = {
         "train": sample_notes(notes, seed=seed),
         "test": sample_notes(notes // 4, seed=seed + 1),

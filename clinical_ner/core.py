@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['Span', 'Document', 'span_text', 'group_labels', 'label_group', 'label_color', 'Piece', 'span_lanes', 'escape_text',
-           'mark_text', 'span_title', 'render_document', 'open_atomic', 'read_text', 'document_to_dict',
-           'dict_to_document', 'write_jsonl', 'iter_jsonl', 'read_jsonl', 'relabel', 'split_docs', 'Leak',
-           'check_leaks', 'count_labels', 'package_versions']
+           'mark_text', 'span_title', 'render_document', 'target_path', 'local_path', 'given_path', 'open_atomic',
+           'read_text', 'document_to_dict', 'dict_to_document', 'write_jsonl', 'iter_jsonl', 'read_jsonl', 'relabel',
+           'split_docs', 'Leak', 'check_leaks', 'count_labels', 'package_versions']
 
 # %% ../nbs/00_core.ipynb #738ee269
+import atexit
 import hashlib
 import html
 import json
@@ -16,6 +17,8 @@ import math
 import os
 import random
 import re
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -336,6 +339,123 @@ def render_document(
         f"{body}</div></div>"
     )
 
+# %% ../nbs/00_core.ipynb #5e3a0002
+_S3_FORM = re.compile("s3:/+")  # Path("s3://bucket") has one slash
+
+
+def _s3_address(path: str | os.PathLike) -> str:
+    """`path` as s3://bucket/key; empty if it is a path of this machine."""
+    text = os.fspath(path)
+    return _S3_FORM.sub("s3://", text, count=1) if _S3_FORM.match(text) else ""
+
+
+def target_path(
+    path: str | os.PathLike,  # where something is to be written
+) -> Path:
+    """`path`, if it is on this machine; an address on S3 raises `ValueError` with the remedy."""
+    address = _s3_address(path)
+    if address:
+        raise ValueError(
+            f"{address}: files are written on this machine only; write to a folder, then"
+            f" `aws s3 sync FOLDER {address}` (one file: `aws s3 cp FILE {address}`)"
+        )
+    return Path(path)
+
+# %% ../nbs/00_core.ipynb #5e3a0003
+def _s3_error(error: Exception, address: str) -> OSError:
+    """What went wrong at `address`, and what to do; botocore's errors are told by their names."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if isinstance(error, FileNotFoundError):
+        remedy = f"there is no such bucket, file or folder; see `aws s3 ls {address}`"
+        return FileNotFoundError(f"{address}: {remedy}")
+    if isinstance(error, PermissionError) or kinds & {
+        "NoCredentialsError",
+        "CredentialRetrievalError",
+    }:
+        remedy = (
+            "no credentials for AWS, or not allowed; run `aws configure`, or give the role of this"
+        )
+        return PermissionError(f"{address}: {remedy} machine s3:GetObject and s3:ListBucket")
+    if kinds & {"HTTPClientError", "ConnectionError", "TimeoutError", "ClientConnectionError"}:
+        remedy = (
+            "S3 is not within reach; check the network, AWS_DEFAULT_REGION and AWS_ENDPOINT_URL"
+        )
+        return ConnectionError(f"{address}: {remedy}")
+    return OSError(f"{address}: cannot be fetched ({type(error).__name__}: {error})")
+
+
+def _s3_files(keys: Iterable[str], start: str, folder: Path) -> dict[str, str]:
+    """Key to the path below `folder` at which it is kept; folder markers are left out."""
+    files = {}
+    for key in keys:
+        parts = key.split("/")
+        if not parts[-1]:
+            continue
+        if {"", ".", ".."} & set(parts) or "\0" in key:
+            raise ValueError(f"s3://{key}: cannot be a path of this machine; rename it on S3")
+        files[key] = str(folder.joinpath(*parts))
+    if not files:
+        raise FileNotFoundError(start)
+    return files
+
+
+def _fetch_s3(address: str, folder: Path):
+    """Copy a key, or all keys below a prefix, to `folder`, in one batch."""
+    try:
+        from s3fs import S3FileSystem
+    except ImportError:
+        raise ImportError(f"{address}: to read from S3, pip install 'clinical_ner[aws]'") from None
+    start = address.removeprefix("s3://").rstrip("/")
+    try:
+        fs = S3FileSystem(
+            skip_instance_cache=True,
+            use_listings_cache=False,
+            config_kwargs={"connect_timeout": 10, "retries": {"max_attempts": 1}},  # s3fs has five
+        )
+        files = _s3_files(fs.find(start), start, folder)
+        for name in files.values():
+            Path(name).parent.mkdir(parents=True, exist_ok=True)
+        fs.get(list(files), list(files.values()))
+    except Exception as error:  # botocore's errors have no common class with s3fs's
+        raise _s3_error(error, address) from None
+
+
+@lru_cache(maxsize=1)
+def _s3_root(process: int) -> Path:
+    """The temporary folder of what `process` fetched; only its user can read it."""
+    root = Path(tempfile.mkdtemp(prefix="clinical_ner-"))
+    atexit.register(lambda: os.getpid() == process and shutil.rmtree(root, ignore_errors=True))
+    return root
+
+
+def local_path(
+    path: str | os.PathLike,  # of this machine, or s3://bucket/key of a file or a folder
+) -> Path:
+    """`path`; an address on S3 is fetched to a temporary folder, each time it is asked for.
+
+    No such key, no credentials or no network raise `OSError`, with the address and a remedy.
+    """
+    address = _s3_address(path)
+    if not address:
+        return Path(path)
+    folder = Path(tempfile.mkdtemp(dir=_s3_root(os.getpid())), "s3")
+    try:
+        _fetch_s3(address, folder)
+    except BaseException:
+        shutil.rmtree(folder.parent)
+        raise
+    return folder.joinpath(*address.removeprefix("s3://").rstrip("/").split("/"))
+
+# %% ../nbs/00_core.ipynb #5e3a0007
+def given_path(
+    path: str | os.PathLike,  # one that `local_path` gave, or below it
+) -> str:
+    """The address that was fetched to `path`; any other path as it is."""
+    path, root = Path(path), _s3_root(os.getpid()) if _s3_root.cache_info().currsize else None
+    if root is None or not path.is_relative_to(root):
+        return str(path)
+    return "s3://" + "/".join(path.relative_to(root).parts[2:])
+
 # %% ../nbs/00_core.ipynb #f9eed580
 @contextmanager
 def open_atomic(
@@ -343,7 +463,7 @@ def open_atomic(
     mode: str = "w",  # "w" for text, kept as it is, or "wb"
 ):
     """A file to write to, which takes its name only when it is complete."""
-    path = Path(path)
+    path = target_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
@@ -436,7 +556,7 @@ def iter_jsonl(
     path: str | os.PathLike,
 ) -> Iterator[Document]:
     """Documents of a JSON lines file, one at a time; a broken line raises `ValueError`."""
-    with open(path, "rb") as file:
+    with open(local_path(path), "rb") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue

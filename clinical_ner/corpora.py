@@ -17,7 +17,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from .core import Document, Span, group_labels, open_atomic, read_text, split_docs
+from clinical_ner.core import (
+    Document,
+    Span,
+    group_labels,
+    local_path,
+    open_atomic,
+    read_text,
+    split_docs,
+)
 from clinical_ner.formats import (
     from_datasets,
     read_brat,
@@ -140,9 +148,9 @@ class _Found(NamedTuple):
 
 def _existing(path: str | os.PathLike, remedy: str) -> Path:
     """`path`, if it is there."""
-    path = Path(path)
+    path, given = local_path(path), path
     if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file or folder; {remedy}")
+        raise FileNotFoundError(f"{given}: no such file or folder; {remedy}")
     return path
 
 
@@ -445,7 +453,7 @@ def semantic_types(
 ) -> dict[str, tuple[str, str]]:  # "T047" to ("Disease or Syndrome", "Disorders")
     """Name and group of each of the 127 UMLS semantic types."""
     if path is not None:
-        return _read_semantic_types(Path(path))
+        return _read_semantic_types(local_path(path))
     types = {}
     for group in _SEMANTIC_GROUPS.strip().replace("\n ", " ").splitlines():
         name, _, members = group.partition(": ")

@@ -28,9 +28,11 @@ from clinical_ner.core import (
     Document,
     Span,
     dict_to_document,
+    local_path,
     open_atomic,
     read_text,
     span_text,
+    target_path,
 )
 from clinical_ner.tags import (
     detect_scheme,
@@ -44,9 +46,9 @@ from clinical_ner.tags import (
 # %% ../nbs/03_formats.ipynb #f19d6fe0
 def _iter_raw_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
     """Numbered lines of a UTF-8 file (or .gz) with their ends, without a byte order mark."""
-    path = Path(path)
+    path, shown = local_path(path), path
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such file; check the path")
+        raise FileNotFoundError(f"{shown}: there is no such file; check the path")
     number = 0
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
@@ -55,12 +57,12 @@ def _iter_raw_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
                 yield number, text.removeprefix("\ufeff") if number == 1 else text
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{path}, line {number}: byte {error.start} of the line is not UTF-8; convert the"
+            f"{shown}, line {number}: byte {error.start} of the line is not UTF-8; convert the"
             " file, for example with `iconv -f latin1 -t utf-8`"
         ) from None
     except (EOFError, gzip.BadGzipFile, zlib.error):
         raise ValueError(
-            f"{path}, after line {number}: the gzip file is broken or cut off; fetch it again"
+            f"{shown}, after line {number}: the gzip file is broken or cut off; fetch it again"
         ) from None
 
 
@@ -339,7 +341,9 @@ def iter_brat(
     _check_option("missing", missing, ("error", "empty", "skip"))
     warned: list[str] = []
     countings: Counter = Counter()
-    for doc_id, ann, note in _pair_files(Path(folder), Path(texts or folder), missing):
+    anns = local_path(folder)
+    notes = local_path(texts) if texts else anns
+    for doc_id, ann, note in _pair_files(anns, notes, missing):
         text = read_text(note)
         lines = read_text(ann).split("\n") if ann else [""]
         spans, counting = _brat_spans(text, lines, ann or "", mismatch=mismatch, warned=warned)
@@ -517,6 +521,7 @@ def write_brat(
     refer to spans no longer there (relations, events, attributes) are left out; how many is
     printed. Scores are not written.
     """
+    folder = target_path(folder)
     losses: Counter = Counter()
     seen: set[str] = set()
     for doc in docs:
@@ -524,9 +529,9 @@ def write_brat(
         mark = "\ufeff" if doc.meta.get("brat", [""])[0].startswith("\ufeff") else ""
         lines = mark + "\n".join(_brat_lines(doc, losses))
         if texts:
-            with open_atomic(Path(folder) / f"{doc.id}.txt") as file:
+            with open_atomic(folder / f"{doc.id}.txt") as file:
                 file.write(doc.text)
-        with open_atomic(Path(folder) / f"{doc.id}.ann") as file:
+        with open_atomic(folder / f"{doc.id}.ann") as file:
             file.write(lines)
     _print_losses(folder, losses)
     return len(seen)
@@ -1184,6 +1189,7 @@ def _import_bioc():
 def _load_bioc(path: Path):
     """The collection of a BioC file."""
     bioc = _import_bioc()
+    path = local_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such file; check the path")
     data = path.read_bytes()

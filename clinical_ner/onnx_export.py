@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoTokenizer
 
-from .core import Document
+from .core import Document, local_path, target_path
 from .encoders import can_pack, encoder_limit
 from .tagger import Tagger, predict
 from .windows import make_windows
@@ -95,8 +95,9 @@ def load_onnx(
     device: str | None = None,  # "cpu" by default; "cuda" needs the package onnxruntime-gpu
 ) -> Tagger:
     """An exported tagger. A folder without model.onnx raises `FileNotFoundError`."""
-    if not Path(path, "model.onnx").is_file():
-        raise FileNotFoundError(f"{path}: there is no model.onnx; write one with `export_onnx`")
+    path, given = local_path(path), path
+    if not (path / "model.onnx").is_file():
+        raise FileNotFoundError(f"{given}: there is no model.onnx; write one with `export_onnx`")
     tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     net = OnnxNet(path, device or "cpu").eval()
     tokenizer.model_max_length = min(tokenizer.model_max_length, encoder_limit(net.config))
@@ -261,7 +262,7 @@ def export_onnx(
     if quantize and not calibration:
         raise ValueError('quantize="int8" needs texts to measure: give calibration=corpus["train"]')
     runtime, _ = _import_onnx()
-    path = Path(path)
+    path = target_path(path)
     path.mkdir(parents=True, exist_ok=True)
     net = tagger.net
     if net.device.type != "cpu" or next(net.parameters()).dtype != torch.float32:

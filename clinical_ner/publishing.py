@@ -36,7 +36,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
-from .core import Document, open_atomic, package_versions
+from .core import Document, package_versions, target_path
 from .metrics import Scores
 from .tagger import Tagger
 
@@ -395,16 +395,6 @@ def _is_released(name: str) -> bool:
     return any(fnmatch(name, pattern) for pattern in _RELEASED)
 
 
-def _forget_place(folder: Path):
-    """Take out of the tokenizer's settings that it was loaded from a folder of this machine."""
-    path = folder / "tokenizer_config.json"
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    for key in ("is_local", "local_files_only", "name_or_path", "_name_or_path"):
-        settings.pop(key, None)
-    with open_atomic(path) as file:
-        json.dump(settings, file, indent=2, ensure_ascii=False)
-
-
 def _check_files(folder: Path, docs: list[Document]):
     """Raise `ValueError` for a file that is not known, or holds training text."""
     others = sorted(path.name for path in folder.iterdir() if not _is_released(path.name))
@@ -427,7 +417,7 @@ def write_release(
     training_docs: Iterable[Document],  # what the model learned from, validation included
 ) -> list[Path]:  # the files, sorted
     """Write what would be published, after a look for text of the training documents in it."""
-    folder, docs = Path(folder), list(training_docs)
+    folder, docs = target_path(folder), list(training_docs)
     if folder.exists():
         raise FileExistsError(f"{folder} is there already; name a new folder")
     if not docs:
@@ -436,7 +426,6 @@ def write_release(
     partial = Path(tempfile.mkdtemp(prefix=".release-", dir=folder.parent))
     try:
         tagger.save(partial)
-        _forget_place(partial)
         (partial / "README.md").write_text(card.content, encoding="utf-8", newline="")
         _check_files(partial, docs)
         partial.rename(folder)

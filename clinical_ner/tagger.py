@@ -6,6 +6,7 @@
 __all__ = ['Tagger', 'predict_stream', 'predict', 'best_device']
 
 # %% ../nbs/08_tagger.ipynb #99f2d15a
+import json
 import os
 import shutil
 import tempfile
@@ -25,7 +26,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from .core import Document
+from .core import Document, local_path, target_path
 from clinical_ner.encoders import (
     check_vocabulary,
     encoder_limit,
@@ -181,19 +182,29 @@ def predict(
     return list(tqdm(found, total=len(docs), unit="doc", delay=2, disable=not progress))
 
 # %% ../nbs/08_tagger.ipynb #fa481259
+def _forget_place(tokenizer_config: Path):
+    """Take out of a tokenizer's settings that it was loaded from a folder of this machine."""
+    settings = json.loads(tokenizer_config.read_text(encoding="utf-8"))
+    for key in ("is_local", "local_files_only", "name_or_path", "_name_or_path"):
+        settings.pop(key, None)
+    text = json.dumps(settings, indent=2, ensure_ascii=False)
+    tokenizer_config.write_text(text, encoding="utf-8", newline="")
+
+
 @patch
 def save(
     self: Tagger,
     path: str | os.PathLike,  # a folder; made if it is not there
 ):
     """Write network, tokenizer and labels to a folder, as transformers does."""
-    path = Path(path)
+    path = target_path(path)
     path.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=".saving-", dir=path))
     try:
         with quiet_transformers():
             self.net.save_pretrained(partial)
         self.tokenizer.save_pretrained(partial)
+        _forget_place(partial / "tokenizer_config.json")
         for file in sorted(partial.iterdir(), key=lambda file: file.name == "config.json"):
             os.replace(file, path / file.name)
     finally:
@@ -244,14 +255,17 @@ def load(
     A folder that is not there, or holds no model, raises `FileNotFoundError`. `labels` names the
     classes anew, in the network's order: a tag for each, or the types of O, B-first, I-first, ...
     """
+    folder = str(local_path(path))
     try:
         with quiet_transformers():
-            config = AutoConfig.from_pretrained(path, cache_dir=cache_dir, trust_remote_code=False)
+            config = AutoConfig.from_pretrained(
+                folder, cache_dir=cache_dir, trust_remote_code=False
+            )
             net = network_class(config).from_pretrained(
-                path, cache_dir=cache_dir, dtype=torch.float32, trust_remote_code=False
+                folder, cache_dir=cache_dir, dtype=torch.float32, trust_remote_code=False
             )
         tokenizer = AutoTokenizer.from_pretrained(
-            path, cache_dir=cache_dir, trust_remote_code=False
+            folder, cache_dir=cache_dir, trust_remote_code=False
         )
     except OSError as error:
         raise FileNotFoundError(

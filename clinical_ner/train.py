@@ -51,6 +51,7 @@ from clinical_ner.core import (
     open_atomic,
     package_versions,
     split_docs,
+    target_path,
 )
 from clinical_ner.encoders import (
     can_pack,
@@ -434,7 +435,7 @@ def run_process(
 
 def _run_processes(given: dict) -> tuple[Tagger, pd.DataFrame]:
     """`fine_tune` in several processes, started anew; what the first prints is printed."""
-    output, count = Path(given["output"]), given["num_processes"]
+    output, count = target_path(given["output"]), given["num_processes"]
     code = "import sys; from clinical_ner.train import run_process; run_process(sys.argv[1])"
     with tempfile.TemporaryDirectory() as folder:  # which only this user can read
         file = Path(folder) / "arguments.pickle"
@@ -717,7 +718,7 @@ def fine_tune(
     given = dict(locals())
     if num_processes > 1 and _processes()[1] == 1:
         return _run_processes(given)
-    settings, output = _settings(given), Path(output)
+    settings, output = _settings(given), target_path(output)
     say = _log_to(output / "train.log")
     parts = with_validation(corpus, seed=seed)
     tagger = _make_tagger(sorted(count_labels(parts["train"])), settings, cache_dir, say)

@@ -22,7 +22,15 @@ import anywidget
 import numpy as np
 import traitlets
 
-from .core import Document, Span, count_labels, label_color, span_text, write_jsonl
+from clinical_ner.core import (
+    Document,
+    Span,
+    count_labels,
+    label_color,
+    span_text,
+    target_path,
+    write_jsonl,
+)
 from .errors import KINDS, Mistake, Mistakes, Suspect, find_mistakes, suspicious_gold
 from .formats import write_brat
 from .metrics import length_of, pair_documents, score_thresholds, seen_in
@@ -783,7 +791,7 @@ class _Log:
     """A file of JSON lines that only grows."""
 
     def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
+        self.path = target_path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         data = self.path.read_bytes() if self.path.exists() else b""
         self.size, self.whole = len(data), data.rfind(b"\n") + 1  # bytes, and those of whole lines

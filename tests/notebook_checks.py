@@ -324,4 +324,41 @@ def _is_method(node: ast.AST, tree: ast.Module) -> bool:
     return any(node in owner.body for owner in owners)
 
 
+def _public_names(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
+    """Names that a cell defines for all to use, each with what defines it."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names = [node.name]
+        else:
+            targets = node.targets if isinstance(node, ast.Assign) else []
+            names = [target.id for target in targets if isinstance(target, ast.Name)]
+        yield from ((name, node) for name in names if not name.startswith("_"))
+
+
+def _words(node: ast.AST | None) -> set[str]:
+    """Names and attributes in a piece of code."""
+    nodes = ast.walk(node) if node else ()
+    return {getattr(n, "id", None) or getattr(n, "attr", "") for n in nodes}
+
+
+def check_examples(project: Project) -> list[str]:
+    """Every public name stands in an example or assert of its notebook; for a class, what makes it may."""
+    wrong = []
+    for name in project.chapters():
+        cells = list(project.parsed(name))
+        shown = [tree for _, told, tree, _ in cells if not EXPORTS & told.keys()]
+        used = set().union(*map(_words, shown))
+        public = [
+            (i, *found) for i, tree, _ in project.exported(name) for found in _public_names(tree)
+        ]
+        made = [
+            _words(getattr(node, "returns", None)) for _, known, node in public if known in used
+        ]
+        for i, known, node in public:
+            returned = isinstance(node, ast.ClassDef) and known in set().union(*made)
+            if known not in used and not returned:
+                wrong.append(f"{name}, cell {i}: {known} stands in no example and no assert")
+    return wrong
+
+
 CHECKS = [value for name, value in sorted(globals().items()) if name.startswith("check_")]

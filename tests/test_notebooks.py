@@ -70,6 +70,7 @@ def found(project):
 
 EXP = "#| default_exp a"
 LONG = "\n".join(["#| export", "def f():", '    """A number."""', *["    x = 1"] * 31])
+CLASS = 'class Made:\n    """Made by make."""\n\n\ndef make():\n    """A made thing."""'
 OUTPUT = {"cell_type": "code", "source": "1", "metadata": {}, "id": "o"}
 ERROR = {"output_type": "error", "ename": "E", "evalue": "", "traceback": []}
 SHOWS_PATH = {"output_type": "stream", "name": "stdout", "text": ["saved to /home/me/x.json\n"]}
@@ -118,6 +119,9 @@ BAD = {
         "check_functions",
         "more than 5",
     ),
+    "no example": ([EXP, GOOD, "x = 1"], "check_examples", "shout stands in no example"),
+    "no constant": ([EXP, "#| export\nMOST = 1"], "check_examples", "MOST stands in no example"),
+    "no maker": ([EXP, f"#| export\n{CLASS}", "make"], "check_examples", "Made stands in no"),
     "error": ([EXP, {**OUTPUT, "outputs": [ERROR]}], "check_outputs", "is an error"),
     "path": ([EXP, {**OUTPUT, "outputs": [SHOWS_PATH]}], "check_outputs", "shows /home/me"),
     "size": ([EXP, "#" + "x" * 300_000], "check_outputs", "more than 300,000"),
@@ -133,7 +137,8 @@ BAD = {
 def test_a_good_project_passes(tmp_path):
     second = make_notebook("#| default_exp b", "from clinical_ner.a import a_name", GOOD, name="b")
     later = make_notebook("from clinical_ner.all import *", name="guide")
-    first = make_notebook(EXP, GOOD)
+    first = make_notebook(EXP, GOOD, 'assert shout("a") == "A"')
+    second["cells"].append({"cell_type": "code", "source": "shout('b')", "id": "s", "metadata": {}})
     notebooks = {"00_a.ipynb": first, "01_b.ipynb": second, "guide.ipynb": later}
     assert found(make_project(tmp_path, notebooks)) == {}
 
@@ -142,6 +147,12 @@ def test_a_good_project_passes(tmp_path):
 def test_a_bad_cell_is_found(tmp_path, cells, check, message):
     wrong = found(make_project(tmp_path, {"00_a.ipynb": make_notebook(*cells)}))
     assert message in wrong[check][0] and wrong[check][0].startswith("00_a.ipynb")
+
+
+def test_a_class_is_shown_by_what_returns_it(tmp_path):
+    cell = "#| export\n" + CLASS.replace("make():", "make() -> list[Made]:")
+    project = make_project(tmp_path, {"00_a.ipynb": make_notebook(EXP, cell, "make()")})
+    assert "check_examples" not in found(project)
 
 
 def test_two_notebooks_for_one_module_are_found(tmp_path):
@@ -162,7 +173,7 @@ def test_a_notebook_without_title_and_sentence_is_found(tmp_path, title):
 
 
 def test_an_old_format_is_found(tmp_path):
-    notebook = make_notebook(EXP, GOOD, nbformat_minor=4)
+    notebook = make_notebook(EXP, GOOD, "shout('a')", nbformat_minor=4)
     assert list(found(make_project(tmp_path, {"00_a.ipynb": notebook}))) == ["check_cell_ids"]
 
 

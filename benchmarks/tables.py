@@ -1,0 +1,42 @@
+"""What the benchmarks have measured, and on what: for them, and for the pages that `%run` this file."""
+
+import json
+import os
+import platform
+from pathlib import Path
+
+from clinical_ner.core import package_versions
+
+RESULTS = Path(__file__).resolve().parent / "results"
+CPUINFO = Path("/proc/cpuinfo")
+UNKNOWN = "not recorded"  # of results that are older than the record of machines
+
+
+def machine(
+    *packages: str,  # whose versions matter
+) -> dict:
+    """What figures are measured on: processor, cores, and the versions of Python and `packages`."""
+    lines = CPUINFO.read_text().splitlines() if CPUINFO.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    cpu = names[0] if names else platform.processor()
+    return {"cpu": cpu, "cores": os.cpu_count(), "versions": package_versions(*packages)}
+
+
+def read(name: str) -> dict:
+    """The file that `benchmarks/NAME.py` wrote."""
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def results(name: str) -> dict:
+    """What `benchmarks/NAME.py` has measured."""
+    return {key: value for key, value in read(name).items() if key != "machine"}
+
+
+def made_on(name: str) -> str:
+    """What `results(name)` were measured on, in words."""
+    told = read(name)["machine"]
+    if isinstance(told, str):
+        return f"machine: {told}"
+    count = f"{told['cores']} cores" if "cores" in told else f"{told['threads']} threads"
+    versions = ", ".join(f"{key} {value}" for key, value in told["versions"].items())
+    return "; ".join(filter(None, [f"{told['cpu']}, {count}", told.get("gpu"), versions]))
