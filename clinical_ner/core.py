@@ -13,14 +13,17 @@ import hashlib
 import html
 import json
 import math
+import operator
 import os
 import random
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 
 # %% ../nbs/00_core.ipynb #31d6ffb2
@@ -89,20 +92,33 @@ def span_text(
     return " ".join(doc.text[start:end] for start, end in parts)
 
 # %% ../nbs/00_core.ipynb #dd41c1a3
-_N2C2_PLACES = {  # hue in degrees and shade
-    "Drug": (258, 1),
-    "Strength": (300, 0),
-    "Form": (215, 3),
-    "Dosage": (178, 1),
-    "Frequency": (140, 0),
-    "Route": (85, 1),
-    "Duration": (330, 1),
-    "Reason": (55, 1),
-    "ADE": (20, 0),
-}
-_SHADES = ((0.155, 0.15), (0.265, 0.17), (0.155, 0.06), (0.265, 0.07))  # luminance and chroma
-_SALT = 1154153
-_groups: dict[str, tuple[str, int, int]] = {}  # label to group, its number in it, and their number
+_LABELS = (
+    "Drug Strength Form Dosage Frequency Route Duration Reason ADE"  # of n2c2 2018
+    " Diagnostic_procedure Sign_symptom Biological_structure Detailed_description Lab_value"
+    " Disease_disorder Medication Therapeutic_procedure Date Clinical_event History Severity"
+    " Nonbiological_location Coreference Age Sex Administration Distance Activity Family_history"
+    " Shape Qualitative_concept Quantitative_concept Area Personal_background Time Subject Color"
+    " Outcome Texture Volume Other_event Other_entity Biological_attribute Occupation Weight"
+    " Height Mass"  # the other 38 of MACCROBAT
+)
+_FIRST = {label: i for i, label in enumerate(_LABELS.split())}
+_PLACES = 96
+_LUMINANCES = (0.145, 0.2, 0.285)
+_CHROMAS = (0.22, 0.14, 0.08, 0.03)
+_BLIND = (  # linear red, green and blue without green, and without red cones
+    (
+        (0.367322, 0.860646, -0.227968),
+        (0.280085, 0.672501, 0.047413),
+        (-0.01182, 0.04294, 0.968881),
+    ),
+    (
+        (0.152286, 1.052583, -0.204868),
+        (0.114503, 0.786281, 0.099216),
+        (-0.003882, -0.048116, 1.051998),
+    ),
+)
+_SALT = 24920
+_groups: dict[str, tuple[str, tuple[str, ...], int]] = {}  # to its group, all groups, its number
 
 
 def _mix_oklch(lightness: float, chroma: float, hue: float) -> list[float]:
@@ -138,35 +154,108 @@ def _hex_color(luminance: float, chroma: float, hue: float) -> str:
     curved = [12.92 * c if c <= 0.0031308 else 1.055 * c ** (1 / 2.4) - 0.055 for c in linear]
     return "#" + "".join(f"{round(255 * max(0.0, channel)):02x}" for channel in curved)
 
+
+def _linear(color: str) -> list[float]:
+    """Linear red, green and blue, 0 to 1, of "#rrggbb"."""
+    curved = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    return [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in curved]
+
+
+def _to_oklab(linear: Sequence[float]) -> tuple[float, float, float]:
+    """The place in OKLab of linear red, green and blue."""
+    r, g, b = linear
+    long = max(0, 0.4122214708 * r + 0.5363325363 * g + 0.0514459929 * b) ** (1 / 3)
+    medium = max(0, 0.2119034982 * r + 0.6806995451 * g + 0.1073969566 * b) ** (1 / 3)
+    short = max(0, 0.0883024619 * r + 0.2817188376 * g + 0.6299787005 * b) ** (1 / 3)
+    return (
+        0.2104542553 * long + 0.7936177850 * medium - 0.0040720468 * short,
+        1.9779984951 * long - 2.4285922050 * medium + 0.4505937099 * short,
+        0.0259040371 * long + 0.7827717662 * medium - 0.8086757660 * short,
+    )
+
+
+@lru_cache(maxsize=10_000)
+def _seen(color: str) -> list[tuple[float, float, float]]:
+    """How a colour looks in OKLab: to all cones, without green cones, without red cones."""
+    linear = _linear(color)
+    blind = [[sum(map(operator.mul, row, linear)) for row in eye] for eye in _BLIND]
+    return [_to_oklab(channels) for channels in (linear, *blind)]
+
+
+def _distance(a: str, b: str) -> float:
+    """How far two colours are apart; to the colour-blind, half as far is enough."""
+    return min(w * math.dist(x, y) for w, x, y in zip((1, 2, 2), _seen(a), _seen(b)))
+
+
+def _spread(pools: Sequence[Sequence[str]]) -> list[str]:
+    """A colour from each pool, the one farthest from all colours taken before."""
+    nearest = {color: math.inf for pool in pools for color in pool}
+    taken = []
+    for pool in pools:
+        taken.append(max(pool, key=lambda color: nearest[color]))
+        for color in nearest:
+            nearest[color] = min(nearest[color], _distance(color, taken[-1]))
+    return taken
+
+
+def _shades(hues: Iterable[float], chromas: Sequence[float] = _CHROMAS) -> list[str]:
+    """The colours of some hues in all lightnesses and strengths."""
+    return [_hex_color(y, c, hue) for hue in hues for y in _LUMINANCES for c in chromas]
+
+
+@lru_cache(maxsize=1)
+def _palette() -> list[str]:
+    """The colours of labels without a group, each as far as can be from those before it."""
+    return _spread([_shades(range(258, 618, 15))] * _PLACES)
+
 # %% ../nbs/00_core.ipynb #f9a9ff16
-def _place(name: str) -> tuple[int, int]:
-    """The hue in degrees and the shade that `name` has by itself."""
+def _number(name: str) -> int:
+    """A number that depends on `name` alone."""
     digest = hashlib.md5(f"{_SALT}{name}".encode(), usedforsecurity=False).digest()
-    slot = int.from_bytes(digest[:2], "big") % (24 * len(_SHADES))
-    return _N2C2_PLACES.get(name, (15 * (slot // len(_SHADES)), slot % len(_SHADES)))
+    return int.from_bytes(digest[:4], "big")
+
+
+def _hues(count: int) -> list[int]:
+    """As many hues in degrees, as far apart as they look, not as their numbers are."""
+    ring = [_seen(_hex_color(_LUMINANCES[1], _CHROMAS[1], hue))[0] for hue in range(20, 381)]
+    way = list(accumulate(map(math.dist, ring, ring[1:]), initial=0.0))
+    return [20 + bisect_left(way, way[-1] * i / count) for i in range(count)]
+
+
+@lru_cache(maxsize=100)
+def _group_pools(groups: tuple[str, ...]) -> dict[str, list[str]]:
+    """The colours that the labels of each group may have."""
+    names = list(dict.fromkeys(groups))
+    return {
+        name: _shades((hue, hue - 6, hue + 6), _CHROMAS[:3])
+        for name, hue in zip(names, _hues(len(names)))
+    }
+
+
+@lru_cache(maxsize=100)
+def _group_colors(groups: tuple[str, ...]) -> list[str]:
+    """A colour for each label, given the group of each."""
+    pools = _group_pools(groups)
+    return _spread([pools[name] for name in groups])
 
 
 def group_labels(
-    groups: dict[str, str],  # label to the name of its group
+    groups: dict[str, str],  # label to the name of its group; those first differ most
 ):
     """From now on, labels of one group share a hue. Every call gives the same for the same groups.
 
     The hues of the groups are as far apart as they can be.
     """
-    names = list(dict.fromkeys(groups.values()))
-    members = {name: sorted(k for k, v in groups.items() if v == name) for name in names}
-    for i, name in enumerate(names):
-        hue = round(360 * i / len(names)) + 20
-        for number, label in enumerate(members[name]):
-            _groups[label] = (name, hue, number)
+    names = tuple(groups.values())
+    _groups.update({label: (groups[label], names, i) for i, label in enumerate(groups)})
     label_color.cache_clear()
 
 
 def label_group(
     label: str,  # entity type
 ) -> str:  # empty if it has none
-    """The group of `label`, if `group_labels` gave it one."""
-    return _groups.get(label, ("",))[0]
+    """The group of `label`, if `group_labels` gave it one; of "A,B", that of A."""
+    return _groups.get(label, _groups.get(label.split(",")[0], ("",)))[0]
 
 
 @lru_cache(maxsize=10_000)
@@ -174,12 +263,16 @@ def label_color(
     label: str,  # entity type
 ) -> str:  # "#rrggbb"
     """The colour of `label`: one that shows on light and on dark pages."""
-    if label not in _groups:
-        hue, shade = _place(label)
-        return _hex_color(*_SHADES[shade], hue)
-    _, hue, number = _groups[label]
-    luminance, chroma = _SHADES[(1, 0, 3, 2)[number % 4]]
-    return _hex_color(luminance, chroma, hue + (0, 6, -6, 3, -3, 9)[number // 4 % 6])
+    if label in _FIRST:
+        return _palette()[_FIRST[label]]
+    if label in _groups:
+        _, names, number = _groups[label]
+        return _group_colors(names)[number]
+    if label_group(label):
+        name, names, _ = _groups[label.split(",")[0]]
+        pool = _group_pools(names)[name]
+        return pool[_number(label) % len(pool)]
+    return _palette()[_number(label) % _PLACES]
 
 # %% ../nbs/00_core.ipynb #30483a67
 def _parts(span: Span) -> tuple[tuple[int, int], ...]:
@@ -298,8 +391,7 @@ def _opening_html(spans: Sequence[Span], piece: Piece) -> str:
     title = escape_text(span_title(spans, piece))
     if piece.gap:
         return (
-            f'<span title="{title}" style="border-bottom:1px dotted {color};'
-            f'padding-bottom:{low}px">'
+            f'<span title="{title}" style="border-bottom:1px solid {color};padding-bottom:{low}px">'
         )
     return (
         f'<mark title="{title}" style="background:{color}22;color:inherit;'

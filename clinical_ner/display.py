@@ -8,6 +8,7 @@ __all__ = ['page_html', 'Picture', 'highlight', 'compare']
 # %% ../nbs/13_display.ipynb #fc9807b7
 import hashlib
 import os
+import re
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -71,7 +72,7 @@ _RULES = """
 .cner mark.s mark.s mark.s mark.s{background:none}
 .cner mark.d{border-bottom-style:dashed}
 .cner mark.o{border-bottom-style:dotted}
-.cner i{border-bottom:1px dotted var(--c,var(--soft));padding-left:0;padding-right:0}
+.cner i{border-bottom:1px solid var(--c,var(--soft));padding-left:0;padding-right:0}
 .cner .text b{font-size:.8em;font-weight:600;font-variant-caps:all-small-caps;letter-spacing:.03em;line-height:1;margin:0 .25em 0 .4em;white-space:nowrap;color:color-mix(in srgb,var(--c) 45%,var(--ink));-webkit-user-select:none;user-select:none}
 .cner .f::before{content:"[";position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 .cner .text b::before{content:"] ";position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
@@ -111,10 +112,8 @@ _SCRIPT = """
     if (pages.length) show(0);
     if (!jump) return;
     let at = -1;
-    const places = () => [...root.querySelectorAll("mark.case.at")].filter(m => {
-      const page = m.closest("details.page"), off = m.dataset.off;
-      return getComputedStyle(root).getPropertyValue("--off-" + m.dataset.k).trim() !== "1" && (page || true);
-    });
+    const places = () => [...root.querySelectorAll("mark.case.at")].filter(m =>
+      getComputedStyle(root).getPropertyValue("--off-" + m.dataset.k).trim() !== "1");
     const go = step => {
       const all = places();
       if (!all.length) return;
@@ -213,8 +212,9 @@ def _say(name: str) -> str:
 
 
 def _named(label: str) -> list[str]:
-    """The name of a semantic type given by its code, or nothing."""
-    return [_TYPE_NAMES[label]] if label in _TYPE_NAMES else []
+    """The name of a semantic type given by its code (of several: "T116,T123"), or nothing."""
+    names = [_TYPE_NAMES.get(code, "") for code in label.split(",")]
+    return [" + ".join(names)] if all(names) else []
 
 
 def _open_mention(spans: Sequence[Span], number: dict[str, int], piece: Piece) -> str:
@@ -246,6 +246,9 @@ def _article(doc: Document, facts: str, lanes: int, body: str) -> str:
     )
 
 
+_SPACE_BEFORE_LABEL = re.compile(r"(\s+)(<b>[^<]*</b>)")
+
+
 def _highlighted(doc: Document, number: dict[str, int]) -> str:
     """One document with all its mentions."""
     spans = doc.spans
@@ -255,6 +258,7 @@ def _highlighted(doc: Document, number: dict[str, int]) -> str:
         lambda piece: _open_mention(spans, number, piece),
         lambda piece: _close_mention(spans, piece),
     )
+    body = _SPACE_BEFORE_LABEL.sub(r"\2\1", body)  # a line may break at a space, not at a label
     mentions = "1 mention" if len(spans) == 1 else f"{len(spans):,} mentions"
     return _article(
         doc, f"{len(doc.text):,} characters · {mentions}", max(span_lanes(spans), default=0), body
@@ -508,7 +512,7 @@ def _open_case(uid: str, drawing: _Drawing, piece: Piece) -> str:
     """The tag with which a piece of a case, or of a stretch within one, begins."""
     item, name = drawing.cases[piece.span], drawing.names[piece.span]
     if piece.gap:
-        return f'<i class="{_lane_class(piece.lane)}">'
+        return f'<i class="{_lane_class(piece.lane)} u{min(piece.lane, 11)}">'
     lane = f"{_lane_class(piece.lane)} u{min(piece.lane, 11)}"
     if name == "ok":
         return f'<span class="ok {lane}{" f" * piece.edge}">'
@@ -551,13 +555,18 @@ def _compared(uid: str, doc: Document, drawing: _Drawing, names: Sequence[str], 
     wrong = len(drawing.places)
     agree = "in agreement" if len(names) == 1 else "right in both"
     mistakes = "1 mistake" if wrong == 1 else f"{wrong:,} mistakes"
-    lanes = max(span_lanes(drawing.spans), default=0)
-    return _article(doc, f"{mistakes} · {right:,} {agree}", max(0, lanes - 1), body)
+    return _article(doc, f"{mistakes} · {right:,} {agree}", 0, body)
 
 # %% ../nbs/13_display.ipynb #292685d5
 _COMPARE_RULES = (
     ".cner .ok{border-bottom:1px solid var(--line);padding-bottom:1px}"
-    ".cner .ok>b{color:var(--soft)!important;font-weight:500!important}"
+    ".cner .ok>b{color:var(--soft)!important;font-weight:500!important;margin-right:0!important}"
+    ".cner .text mark.case>b{white-space:normal}"
+    ".cner .text mark.case:not(.g,.p)>b{background:color-mix(in srgb,var(--mixed) 14%,transparent);"
+    "border-radius:0 3px 3px 0;margin-left:0;padding:3px .3em;box-decoration-break:clone;"
+    "-webkit-box-decoration-break:clone}"
+    ".cner fieldset.kinds{border:0;margin:0 0 4px;padding:0}"
+    ".cner nav.bar{display:inline-flex;border:0;margin:0 24px 6px 0;padding:0}"
     ".cner mark.g{border-top:2px solid var(--gold)}"
     ".cner mark.p{border-bottom:2px solid var(--found)}"
     ".cner mark.g:not(.p){background:color-mix(in srgb,var(--gold) 20%,transparent)}"
@@ -570,9 +579,12 @@ _COMPARE_RULES = (
     ".cner mark .ok>b{color:var(--ink)!important}"
     ".cner mark a{color:inherit;text-decoration:none;padding:0 .35em;font-weight:700}"
     ".cner mark.case:target,.cner mark.case:focus{outline:2px solid var(--ink);outline-offset:2px}"
-    ".cner .key{font-size:13px;color:var(--soft);margin:0 0 10px}"
+    ".cner .key{font-size:13px;color:var(--soft);margin:0 0 6px}"
     ".cner .key mark,.cner .key .ok{color:var(--ink);padding-left:3px;padding-right:3px}"
-) + "".join(f".cner .g.u{i}{{padding-top:{1 + 4 * i}px}}" for i in range(12))
+) + "".join(
+    f".cner .g.u{i}{{padding-top:{1 + 3 * i}px}}.cner .u{i}{{line-height:calc(1.75em + {7 * i}px)}}"
+    for i in range(12)
+)
 
 
 def _kind_rules(uid: str) -> str:
@@ -605,7 +617,9 @@ def _kind_counts(uid: str, counts: Sequence[Counter], names: Sequence[str]) -> s
                 f'<label><input type="checkbox" checked id="{uid}-{_KIND_CLASSES[kind]}">{kind}'
                 f' <span class="n">{" · ".join(numbers)}</span></label>'
             )
-    return f'<fieldset class="bar"><legend class="vh">Kinds</legend>{"".join(boxes)}</fieldset>'
+    return (
+        f'<fieldset class="bar kinds"><legend class="vh">Kinds</legend>{"".join(boxes)}</fieldset>'
+    )
 
 
 _JUMP = (
@@ -614,18 +628,17 @@ _JUMP = (
 )
 
 # %% ../nbs/13_display.ipynb #23485852
-def _cases_by_document(gold: Sequence[Document], systems: Sequence) -> dict[str, list[_Case]]:
-    """The cases of all systems in each document, and their counts."""
+def _cases_by_document(
+    gold: Sequence[Document], systems: Sequence
+) -> tuple[dict[str, list[_Case]], list[Counter]]:
+    """The cases of all systems in each document, and how many of each kind each system has."""
     found: dict[str, list[list[Mistake]]] = {doc.id: [[] for _ in systems] for doc in gold}
+    counts: list[Counter] = [Counter() for _ in systems]
     for i, docs in enumerate(systems):
         for case in find_mistakes(gold, docs):
             found[case.doc_id][i].append(case)
-    return {doc_id: _cases(cases) for doc_id, cases in found.items()}
-
-
-def _count_cases(gold: Sequence[Document], systems: Sequence) -> list[Counter]:
-    """For each system, how many cases of each kind it has."""
-    return [Counter(case.kind for case in find_mistakes(gold, docs)) for docs in systems]
+            counts[i][case.kind] += 1
+    return {doc_id: _cases(cases) for doc_id, cases in found.items()}, counts
 
 
 def compare(
@@ -643,7 +656,7 @@ def compare(
     gold = _as_documents(gold)
     systems = [_as_documents(docs) for docs in (pred, pred_b) if docs is not None]
     names = tuple(names)[:2] if len(systems) > 1 else ("",)
-    cases, counts = _cases_by_document(gold, systems), _count_cases(gold, systems)
+    cases, counts = _cases_by_document(gold, systems)
     drawings, all_ = [], 0
     for doc in gold:
         drawings.append(_lay_out(cases[doc.id], all_))
