@@ -8,7 +8,6 @@ __all__ = ['page_html', 'Picture', 'highlight', 'compare']
 # %% ../nbs/13_display.ipynb #fc9807b7
 import hashlib
 import os
-import re
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -21,6 +20,7 @@ from clinical_ner.core import (
     Span,
     count_labels,
     escape_text,
+    label_before_blank,
     label_color,
     label_group,
     mark_text,
@@ -246,9 +246,6 @@ def _article(doc: Document, facts: str, lanes: int, body: str) -> str:
     )
 
 
-_SPACE_BEFORE_LABEL = re.compile(r"(\s+)(<b>[^<]*</b>)")
-
-
 def _highlighted(doc: Document, number: dict[str, int]) -> str:
     """One document with all its mentions."""
     spans = doc.spans
@@ -258,7 +255,7 @@ def _highlighted(doc: Document, number: dict[str, int]) -> str:
         lambda piece: _open_mention(spans, number, piece),
         lambda piece: _close_mention(spans, piece),
     )
-    body = _SPACE_BEFORE_LABEL.sub(r"\2\1", body)  # a line may break at a space, not at a label
+    body = label_before_blank(body, "b")
     mentions = "1 mention" if len(spans) == 1 else f"{len(spans):,} mentions"
     return _article(
         doc, f"{len(doc.text):,} characters · {mentions}", max(span_lanes(spans), default=0), body
@@ -288,6 +285,8 @@ def _legend_rows(uid: str, counts: dict[str, int], number: dict[str, int]) -> st
 
 def _legend(uid: str, counts: dict[str, int], number: dict[str, int]) -> str:
     """The legend of all labels, the commonest first."""
+    if not counts:
+        return ""
     most = _MOST_LABELS if len(counts) > _MOST_LABELS + 3 else len(counts)
     items = list(counts.items())
     rows = _legend_rows(uid, dict(items[:most]), number)
@@ -326,6 +325,8 @@ def _certainty(docs: Sequence[Document]) -> str:
 # %% ../nbs/13_display.ipynb #7193a0ee
 def _pages(articles: Sequence[str], ids: Sequence[str], each: int) -> str:
     """Documents in pages of `each`; a single page has no bar."""
+    if not articles:
+        return '<p class="head">No documents: there is nothing to show.</p>'
     if len(articles) <= each:
         return "".join(articles)
     firsts = range(0, len(articles), each)
@@ -551,6 +552,7 @@ def _compared(uid: str, doc: Document, drawing: _Drawing, names: Sequence[str], 
         lambda piece: _open_case(uid, drawing, piece),
         lambda piece: _close_case(uid, drawing, piece, names, all_),
     )
+    body = label_before_blank(body, "b")
     right = sum(item is not None and item.case.kind == "correct" for item in drawing.cases)
     wrong = len(drawing.places)
     agree = "in agreement" if len(names) == 1 else "right in both"
@@ -566,7 +568,7 @@ _COMPARE_RULES = (
     "border-radius:0 3px 3px 0;margin-left:0;padding:3px .3em;box-decoration-break:clone;"
     "-webkit-box-decoration-break:clone}"
     ".cner fieldset.kinds{border:0;margin:0 0 4px;padding:0}"
-    ".cner nav.bar{display:inline-flex;border:0;margin:0 24px 6px 0;padding:0}"
+    ".cner nav.jump,.cner :where(nav.jump)~nav.pages{display:inline-flex;border:0;margin:0 24px 6px 0;padding:0}"
     ".cner mark.g{border-top:2px solid var(--gold)}"
     ".cner mark.p{border-bottom:2px solid var(--found)}"
     ".cner mark.g:not(.p){background:color-mix(in srgb,var(--gold) 20%,transparent)}"
@@ -664,7 +666,9 @@ def compare(
 
     def draw(uid: str) -> str:
         articles = [_compared(uid, *pair, names, all_) for pair in zip(gold, drawings)]
-        top = _kind_rules(uid) + _kind_counts(uid, counts, names) + _KEY + _JUMP
+        top = _kind_rules(uid)
+        top += _kind_counts(uid, counts, names) + _KEY if any(counts) else ""
+        top += _JUMP if all_ else ""
         return top + _pages(articles, [doc.id for doc in gold], page)
 
     name = gold[0].id if len(gold) == 1 else f"{len(gold):,} documents"

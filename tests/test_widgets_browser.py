@@ -77,7 +77,7 @@ def open_page(site, browser):  # noqa: F811
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         pages.append(page)
         page.goto(f"{site}/voila/render/{name}.ipynb")
-        page.wait_for_selector(".cner [data-s]", timeout=60_000)
+        page.wait_for_selector(".cner-widget [data-s]", timeout=60_000)
         return page
 
     yield open_notebook
@@ -161,7 +161,7 @@ def select(page, words):
 
 def press(page, key, expected):
     """Press a key on the widget and wait for what the page says then."""
-    page.locator(".cner").first.focus()
+    page.locator(".cner-widget").first.focus()
     page.keyboard.press(key)
     wait_for_text(page, "state", expected)
 
@@ -203,7 +203,7 @@ def test_review_keeps_everything_through_a_reload(open_page, folder):
 def test_axe_finds_no_violation(open_page, name):
     from axe_playwright_python.sync_playwright import Axe
 
-    found = Axe().run(open_page(name), context=".cner").response["violations"]
+    found = Axe().run(open_page(name), context=".cner-widget").response["violations"]
     assert [(rule["id"], rule["nodes"][0]["html"]) for rule in found] == []
 
 
@@ -234,9 +234,9 @@ def test_jupyterlab_shows_it_and_keeps_its_own_keys_out(folder, browser):  # noq
         page.wait_for_selector("text=/ipykernel\\) \\| Idle/", timeout=60_000)
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name=re.compile("^Run All Cells")).first.click()
-        page.wait_for_selector(".cner [data-slot=list] button", timeout=40_000)
+        page.wait_for_selector(".cner-widget [data-slot=list] button", timeout=40_000)
         cells = page.locator(".jp-Notebook .jp-Cell").count()
-        page.locator(".cner").first.focus()
+        page.locator(".cner-widget").first.focus()
         page.keyboard.press("a")  # in the notebook: a new cell above
         page.locator("[data-do=kind][data-value=missed]").click()
         page.wait_for_selector("[data-value=missed][aria-pressed=true]")
