@@ -82,7 +82,7 @@ _RULES = """
 .cner select{max-width:100%}
 .cner button,.cner select{font:inherit;color:var(--ink);background:var(--page);border:1px solid var(--soft);border-radius:6px;min-height:28px;padding:1px 10px;cursor:pointer}
 .cner :is(button,select,input,summary,a,mark):focus-visible{outline:2px solid var(--found);outline-offset:2px}
-@media print{.cner{border:0;padding:0}.cner .bar input,.cner nav{display:none!important}.cner.js details.page:not([open]){display:block}.cner details::details-content{content-visibility:visible;display:block}.cner article{content-visibility:visible}.cner .text b{-webkit-user-select:auto}}
+@media print{.cner{border:0;padding:0}.cner .types label{border-bottom:3px solid var(--c)}.cner .bar input,.cner nav{display:none!important}.cner.js details.page:not([open]){display:block}.cner details::details-content{content-visibility:visible;display:block}.cner article{content-visibility:visible}.cner .text b{-webkit-user-select:auto}}
 """
 _RULES += "".join(f".cner .l{i}{{padding-bottom:{1 + 4 * i}px}}" for i in range(12))
 _STYLE = f"<style>{_THEMES}{_RULES}</style>"
@@ -266,10 +266,11 @@ _MOST_LABELS = 24  # shown at once in a legend
 
 
 def _legend_rows(uid: str, counts: dict[str, int], number: dict[str, int]) -> str:
-    """A box for each label, under its group where it has one."""
+    """A box for each label; under its group, where most labels have one."""
+    most = sum(label_group(label) != "" for label in counts) * 2 > len(counts)
     groups: dict[str, list[str]] = {}
     for label in counts:
-        groups.setdefault(label_group(label), []).append(label)
+        groups.setdefault(label_group(label) if most else "", []).append(label)
     out = []
     for group, labels in groups.items():
         boxes = "".join(
@@ -512,9 +513,9 @@ def _lay_out(items: Sequence[_Case], first: int) -> _Drawing:
 def _open_case(uid: str, drawing: _Drawing, piece: Piece) -> str:
     """The tag with which a piece of a case, or of a stretch within one, begins."""
     item, name = drawing.cases[piece.span], drawing.names[piece.span]
-    if piece.gap:
-        return f'<i class="{_lane_class(piece.lane)} u{min(piece.lane, 11)}">'
     lane = f"{_lane_class(piece.lane)} u{min(piece.lane, 11)}"
+    if piece.gap:
+        return f'<i class="{"ok" if name == "ok" else name.split()[1]} {lane}">'
     if name == "ok":
         return f'<span class="ok {lane}{" f" * piece.edge}">'
     if item is None:
@@ -563,6 +564,7 @@ def _compared(uid: str, doc: Document, drawing: _Drawing, names: Sequence[str], 
 _COMPARE_RULES = (
     ".cner .ok{border-bottom:1px solid var(--line);padding-bottom:1px}"
     ".cner .ok>b{color:var(--soft)!important;font-weight:500!important;margin-right:0!important}"
+    ".cner i.ok{border-bottom:1px dotted var(--soft)}"
     ".cner .text mark.case>b{white-space:normal}"
     ".cner .text mark.case:not(.g,.p)>b{background:color-mix(in srgb,var(--mixed) 14%,transparent);"
     "border-radius:0 3px 3px 0;margin-left:0;padding:3px .3em;box-decoration-break:clone;"

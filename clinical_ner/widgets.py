@@ -158,6 +158,7 @@ _STYLE = """
 .cner-matrix thead span {display:block;width:34px;writing-mode:vertical-rl;transform:rotate(180deg);
   max-height:110px;overflow:hidden;text-overflow:ellipsis}
 .cner-matrix thead td {border:0}
+.cner-matrix caption {text-align:start;padding:3px 6px}
 .cner-matrix tbody td {padding:0;border:1px solid var(--soft);width:34px}
 .cner-matrix button {border:0;border-radius:0;padding:0 2px;width:100%;min-width:34px;font-size:12px}
 .cner-matrix button[aria-pressed=true] {outline:2px solid #2a7de1;outline-offset:-2px}
@@ -178,7 +179,7 @@ _STYLE = """
 .cner-note [data-l]::after {content:attr(data-l);font-size:11px;margin:0 2px;
   padding:0 3px;border-radius:3px;background:var(--soft)}
 .cner-hidden {font:11px ui-monospace,monospace;border:1px dashed;border-radius:3px}
-.cner-here {outline:2px solid currentColor;outline-offset:2px;border-radius:2px}
+.cner-here {border-block:2px solid}
 .cner-widget progress {width:200px;accent-color:#2a7de1}
 .cner-widget kbd {font:11px ui-monospace,monospace;border:1px solid var(--line);border-radius:3px;
   padding:0 4px;margin-left:4px}
@@ -187,6 +188,11 @@ _STYLE = """
   .cner-columns.cner-narrow {grid-template-columns:minmax(0,3fr) minmax(0,9fr)}}
 .cner-swatch {display:inline-block;width:10px;height:10px;border-radius:2px;margin-right:5px}
 """
+
+_SCROLLED = """
+.cner-here::before {content:"";display:inline-block;position:relative;top:-120px;
+  scroll-initial-target:nearest}
+"""  # shows the place in view where no script can
 
 
 class _Pane(anywidget.AnyWidget):
@@ -243,7 +249,9 @@ class _Shown:
         page = self.page()
         for name, part in self.slots().items():
             page = page.replace(f'data-slot="{name}">', f'data-slot="{name}">{part}', 1)
-        return _Static(f'<div><style>{_STYLE}</style><div class="cner-widget">{page}</div></div>')
+        return _Static(
+            f'<div><style>{_STYLE}{_SCROLLED}</style><div class="cner-widget">{page}</div></div>'
+        )
 
     def _repr_mimebundle_(self, **options):
         bundle = self.pane._repr_mimebundle_(**options) or {}
@@ -283,7 +291,9 @@ def _shown_text(text: str, start: int) -> str:
     return "".join(out)
 
 
-def _stretch(text: str, start: int, layers: list[_Layer], gaps: list[_Layer], names: list) -> str:
+def _stretch(
+    text: str, start: int, layers: list[_Layer], gaps: list[_Layer], names: list[_Layer]
+) -> str:
     """One stretch of text as an element."""
     body = _shown_text(text, start)
     if not layers and not gaps:
@@ -294,7 +304,10 @@ def _stretch(text: str, start: int, layers: list[_Layer], gaps: list[_Layer], na
     lines += [_line(layer, len(layers) + i, 1) for i, layer in enumerate(gaps)]
     tint = f",{label_color(inner.span.label)}26" if layers else ""
     style = f"background:{','.join(lines)}{tint};padding-bottom:{3 * len(lines)}px"
-    label = f' data-l="{escape_text(" · ".join(names))}"' if names else ""
+    style += f";line-height:calc(1.95em + {6 * (len(lines) - 2)}px)" if len(lines) > 2 else ""
+    names = sorted(names, key=lambda layer: layer.span.end - layer.span.start)
+    said = escape_text(" · ".join(layer.name for layer in names))
+    label = f' data-l="{said}"' if names else ""
     title = escape_text(" in ".join(dict.fromkeys(layer.span.label for layer in reversed(layers))))
     title = f' title="{title}"' if title else ""
     click = f' data-do="pick" data-value="{html.escape(inner.value)}"' if inner.value else ""
@@ -326,7 +339,7 @@ def _note_html(
             inside = any(start <= points[i] < end for start, end in own)
             (covering if inside else gaps)[i].append(layer)
         if layer.name:
-            names[position[ends[id(layer)]] - 1].append(layer.name)
+            names[position[ends[id(layer)]] - 1].append(layer)
     return "".join(
         _stretch(text[a:b], a, covering[i], gaps[i], names[i])
         for i, (a, b) in enumerate(zip(points, points[1:]))
