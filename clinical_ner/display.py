@@ -160,6 +160,7 @@ def page_html(
         f'<meta http-equiv="Content-Security-Policy" content="{_policy()}">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{escape_text(title)}</title><style>:root{{color-scheme:light dark}}"
+        "@media print{:root{color-scheme:light}}"
         f"body{{margin:0 auto;padding:16px;max-width:1100px;overflow-wrap:anywhere}}{style}</style>"
         f"</head><body><main>{body}</main></body></html>\n"
     )

@@ -25,6 +25,7 @@ from clinical_ner.corpora import ST21PV_TYPES, semantic_types
 from clinical_ner.display import compare, highlight, page_html
 from clinical_ner.formats import read_brat
 from clinical_ner.samples import sample_notes
+from clinical_ner.widgets import explore, review
 
 EVIL = (
     "<script>alert(1)</script>",
@@ -310,6 +311,79 @@ def test_two_outputs_share_no_id(page, tmp_path):  # noqa: F811
     assert hidden[0] > 0 and hidden[1:] == [0, 0, 0]
 
 
+LOOKS = """() => [...document.querySelectorAll("main > div")].map(root =>
+  [root, ...root.querySelectorAll("*")].filter(e => !e.closest("style, script")).map(e => {
+    const style = getComputedStyle(e);
+    return ["color", "background", "border", "padding", "margin", "font", "display", "position",
+      "outline", "content-visibility"].map(name => style.getPropertyValue(name)).join("; ");
+  }))"""
+
+
+def test_outputs_of_all_kinds_on_one_page_do_not_clash(page, tmp_path):  # noqa: F811
+    docs = [
+        *NOTES,
+        Document("gaps", "one two three", [Span(0, 13, "x", fragments=((0, 3), (8, 13)))]),
+    ]
+    found = [spoil(doc, 1) for doc in docs]
+    outputs = {
+        "highlight": highlight(found, page=2),
+        "compare": compare(docs, found, page=3),
+        "compare two": compare(docs, found, [spoil(doc, 2) for doc in docs]),
+        "explore": explore(docs, found).static(),
+        "review": review(found, save_to=tmp_path).static(),
+    }
+    alone = {}
+    for name, output in outputs.items():
+        show(page, output.html, tmp_path)
+        [alone[name]] = page.evaluate(LOOKS)
+    show(page, "".join(output.html for output in outputs.values()), tmp_path)
+    together = dict(zip(outputs, page.evaluate(LOOKS), strict=True))
+    for name, looks in alone.items():
+        assert len(looks) > 100 and together[name] == looks, name
+    assert page.locator(".cner-widget.js, .cner-widget .js").count() == 0
+    assert page.locator(".cner.js").count() == 3 and page.problems == []
+
+
+def test_nothing_to_show_is_said(page, tmp_path):  # noqa: F811
+    for picture in (highlight([]), compare([], []), compare([], [], [])):
+        show(page, picture.html, tmp_path)
+        assert page.locator(".cner").inner_text() == "No documents: there is nothing to show."
+    show(page, highlight(("no mentions", [])).html, tmp_path)
+    assert page.locator("fieldset").count() == 0 and page.get_by_text("no mentions").is_visible()
+    show(page, compare(NOTES, NOTES).html, tmp_path)
+    assert page.locator("nav.jump").count() == 0
+
+
+def test_the_gaps_of_a_mention_are_lines_that_hide_with_it(page, tmp_path):  # noqa: F811
+    text = "a b c d e f g h i j k"
+    parts = tuple((i, i + 1) for i in range(0, 21, 4))
+    doc = Document("d", text, [Span(0, 21, "x", fragments=parts)])
+    assert len(parts) == 6
+    for picture, box in ((highlight(doc), "x"), (compare(doc, doc), "correct"),
+                         (compare(doc, Document("d", text)), "missed")):  # fmt: skip
+        show(page, picture.html, tmp_path)
+        lines = (
+            "[...document.querySelectorAll('.text i')].map(e => getComputedStyle(e))"
+            ".map(s => [s.borderBottomWidth, s.borderBottomColor])"
+        )
+        found = page.evaluate(lines)
+        assert len(found) == 5 and {width for width, _ in found} == {"1px"}
+        assert not {color for _, color in found} & {"rgba(0, 0, 0, 0)", "rgb(213, 218, 224)"}
+        page.get_by_label(box).uncheck()
+        assert {color for _, color in page.evaluate(lines)} == {"rgba(0, 0, 0, 0)"}
+
+
+def test_a_legend_has_groups_only_where_most_labels_have_one():
+    few = Document(
+        "d", "one two three", [Span(0, 3, "Activity"), Span(4, 7, "Drug"), Span(8, 9, "Age")]
+    )
+    assert (
+        label_group("Activity") and "Activities &amp; Behaviors</span>" not in highlight(few).html
+    )
+    many = replace(few, spans=[*few.spans[:1], Span(4, 7, "T047"), Span(8, 13, "T116")])
+    assert "Activities &amp; Behaviors</span>" in highlight(many).html
+
+
 def test_the_theme_is_that_of_the_place(browser, tmp_path):  # noqa: F811
     light, dark = "rgb(255, 255, 255)", "rgb(22, 25, 29)"
     cases = (
@@ -382,9 +456,10 @@ def test_a_boundary_shows_to_the_character(page, tmp_path):  # noqa: F811
 def test_a_label_stays_beside_a_mention_that_ends_in_a_space(browser, tmp_path):  # noqa: F811
     text = "short of breath on exertion today"
     doc = Document("d", text, [Span(0, 28, "Sign_symptom")])
-    for width in range(260, 420, 20):
+    pictures = (highlight(doc), compare(doc, doc), compare(doc, replace(doc, spans=[])))
+    for picture, width in itertools.product(pictures, range(260, 420, 20)):
         with open_tab(browser, viewport={"width": width, "height": 400}) as tab:
-            show(tab, highlight(doc).html, tmp_path)
+            show(tab, picture.html, tmp_path)
             same = tab.evaluate(
                 "() => { const b = document.querySelector('.text b'), r = document.createRange();"
                 " r.setStart(b.previousSibling, 26); r.setEnd(b.previousSibling, 27);"

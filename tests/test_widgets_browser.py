@@ -125,6 +125,7 @@ def test_explore_filters_recomputes_and_finds(open_page, folder):
     assert f"{table['micro', 'lenient_recall']:.4f}" in slot(page, "scores").inner_text()
     page.locator("input[type=search]").fill("METFORMIN.")
     wait_for_text(page, "list", "<b>id</b>")
+    assert "\u202e" not in page.content()
     assert page.locator("input[type=search]").input_value() == "METFORMIN."
     bars = slot(page, "types").locator("button")
     page.get_by_role("button", name="show all").click()
@@ -209,6 +210,7 @@ def test_axe_finds_no_violation(open_page, name):
 
 def test_a_click_and_a_selection_change_boundaries(open_page, folder):
     page = open_page("bad")
+    assert "\u202e" not in page.content()
     page.locator(".cner-note [data-do=pick]", has_text="rash").click()
     wait_for_text(page, "about", "ADE")
     select(page, "rash \U0001f600 after")
@@ -216,6 +218,11 @@ def test_a_click_and_a_selection_change_boundaries(open_page, folder):
     [line] = (folder / "bad" / "decisions.jsonl").read_text().splitlines()
     [[start, end, *_]] = [row for rows in json.loads(line)["spans"].values() for row in rows]
     assert NASTY[start:end] == "rash \U0001f600 after"
+    select(page, "[U+202E]&")
+    press(page, "b", "bounds: saved")
+    line = (folder / "bad" / "decisions.jsonl").read_text().splitlines()[-1]
+    [[start, end, *_]] = [row for rows in json.loads(line)["spans"].values() for row in rows]
+    assert NASTY[start:end] == "\u202e&"
     page.get_by_role("button", name="4").click()
     wait_for_text(page, "state", "relabel: saved")
 
