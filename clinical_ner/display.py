@@ -62,7 +62,7 @@ _RULES = """
 .cner .bar details{flex-basis:100%}
 .cner .bar details>div{display:flex;flex-wrap:wrap;gap:3px 24px}
 .cner .vh{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
-.cner article{content-visibility:auto;contain-intrinsic-size:auto 400px}
+.cner article:nth-of-type(n+3){content-visibility:auto;contain-intrinsic-size:auto 400px}
 .cner article+article{border-top:1px solid var(--line);margin-top:14px;padding-top:10px}
 .cner .head{font-size:13px;color:var(--soft);margin:0 0 4px}
 .cner .head strong{color:var(--ink);font-weight:600}
@@ -82,7 +82,7 @@ _RULES = """
 .cner select{max-width:100%}
 .cner button,.cner select{font:inherit;color:var(--ink);background:var(--page);border:1px solid var(--soft);border-radius:6px;min-height:28px;padding:1px 10px;cursor:pointer}
 .cner :is(button,select,input,summary,a,mark):focus-visible{outline:2px solid var(--found);outline-offset:2px}
-@media print{.cner{border:0;padding:0}.cner .types label{border-bottom:3px solid var(--c)}.cner .bar input,.cner nav{display:none!important}.cner.js details.page:not([open]){display:block}.cner details::details-content{content-visibility:visible;display:block}.cner article{content-visibility:visible}.cner .text b{-webkit-user-select:auto}}
+@media print{.cner{border:0;padding:0}.cner .types label{border-bottom:3px solid var(--c)}.cner .bar input,.cner nav{display:none!important}.cner.js details.page:not([open]){display:block}.cner details::details-content{content-visibility:visible;display:block}.cner article:nth-of-type(n+3){content-visibility:visible}.cner .text b{-webkit-user-select:auto}}
 """
 _RULES += "".join(f".cner .l{i}{{padding-bottom:{1 + 4 * i}px}}" for i in range(12))
 _STYLE = f"<style>{_THEMES}{_RULES}</style>"
