@@ -296,10 +296,13 @@ def test_axe_finds_nothing(browser, tmp_path, scheme):  # noqa: F811
         highlight(many),
         compare(NOTES, [spoil(doc, 1) for doc in NOTES]),
         compare(NOTES[0], spoil(NOTES[0], 1), spoil(NOTES[0], 2), names=("one", "two")),
+        explore([*NOTES, many], [spoil(doc, 1) for doc in (*NOTES, many)], train=NOTES).static(),
+        review([many], save_to=tmp_path).static(),
     )
     for picture in pictures:
         with open_tab(browser, color_scheme=scheme) as tab:
-            show(tab, "<h1>Test</h1>" + picture.html, tmp_path)
+            style = "<style>body{background:Canvas}</style>"  # what axe takes for white otherwise
+            show(tab, style + "<h1>Test</h1>" + picture.html, tmp_path)
             assert violations(tab) == []
             assert tab.problems == []
 
