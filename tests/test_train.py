@@ -27,6 +27,7 @@ from clinical_ner.corpora import medmentions
 from clinical_ner.encoders import has_bfloat16
 from clinical_ner.tagger import Tagger, predict
 from clinical_ner.train import fine_tune, last_checkpoint
+from clinical_ner.widgets import review
 
 DRUGS = ["aspirin", "metoprolol", "insulin", "warfarin", "heparin", "lasix"]
 
@@ -103,6 +104,28 @@ def test_a_run_leaves_everything_behind(run):
     assert (folder / "history.csv").read_text().count("\n") == 4
     assert (folder / "train.log").read_text().count("epoch ") == 3
     assert len(list((folder / "checkpoints").glob("checkpoint-*"))) <= 2
+
+
+def test_what_was_reviewed_is_trained_on(toy, tmp_path):
+    swapped = {"Drug": "Strength", "Strength": "Drug"}
+    found = [
+        replace(doc, spans=[replace(s, label=swapped[s.label], score=0.4) for s in doc.spans[:-1]])
+        for doc in CORPUS["train"]
+    ]
+    work = review(found, save_to=tmp_path / "review", order="document")
+    for d, key in work.work.queue():
+        work.act("pick", f"{d} {key}")
+        work.act("label", swapped[work.entry().spans[0].label])
+    for d, doc in enumerate(CORPUS["train"]):  # what was missed in each
+        work.act("pick", f"{d} {work.work.queue()[3 * d][1]}")
+        work.act("select", [doc.spans[-1].start, doc.spans[-1].end])
+        work.act("label", "Strength")
+    again = review(found, save_to=tmp_path / "review")  # as after a restart
+    reviewed = again.documents()
+    assert [doc.spans for doc in reviewed] == [doc.spans for doc in CORPUS["train"]]
+    corpus = {"train": reviewed, "validation": CORPUS["validation"]}
+    tagger, history = fine_tune(corpus, toy, output=tmp_path / "run", **SETTINGS)
+    assert history["f1"].max() > 0.9 and set(tagger.labels) == {"Drug", "Strength"}
 
 
 def test_no_text_in_what_is_written(run):
