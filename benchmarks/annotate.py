@@ -32,7 +32,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
-from machine import describe_machine, forward_flops, peak_bytes, peak_flops
+from hardware import describe_hardware, forward_flops, peak_bytes, peak_flops
 
 from clinical_ner.core import Document, Span, open_atomic, write_jsonl
 from clinical_ner.encoders import has_bfloat16, packaged_encoder
@@ -402,7 +402,7 @@ def main():
     if not has_bfloat16(args.device):
         print("this machine has no bfloat16 arithmetic: predict-bfloat16 is left out")
         args.systems.remove("predict-bfloat16")
-    results = {"machine": describe_machine("onnxruntime"), "texts": {}, "annotate": {}}
+    results = {"machine": describe_hardware("onnxruntime"), "texts": {}, "annotate": {}}
     for kind in args.kinds:
         made = summarise(kind, in_process(args, "speed", kind), args)
         results["texts"][kind] = made

@@ -15,7 +15,7 @@ import statistics
 from functools import partial
 from pathlib import Path
 
-from machine import describe_machine
+from tables import machine
 
 from clinical_ner.core import open_atomic
 from clinical_ner.encoders import has_bfloat16, packaged_encoder
@@ -157,7 +157,7 @@ def run_once(
         made = RUNNERS[system](args, seed, folder) | {"system": system, "seed": seed}
         results[key] = made | {
             "encoder": "/".join(Path(args.encoder).parts[-2:]),
-            **describe_machine(),
+            "machine": machine("torch", "transformers"),
         }
         with open_atomic(kept) as file:
             json.dump(results, file, indent=1)
@@ -190,7 +190,8 @@ def main():
         print(f"ours - plain: {100 * (means['ours'] - means['plain']):+.2f} F1")
         settings = {name: getattr(args, name) for name in ("epochs", "batch_size", "lr")}
         with open_atomic(HERE / "results" / "ncbi_disease.json") as file:
-            json.dump({"settings": settings, "mean_f1": means, "runs": runs}, file, indent=1)
+            told = {"machine": machine("torch", "transformers"), "settings": settings}
+            json.dump(told | {"mean_f1": means, "runs": runs}, file, indent=1)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tables import machine
 from transformers import TrainerCallback, TrainingArguments, set_seed
 
 from clinical_ner.core import Document, open_atomic, split_docs
@@ -233,6 +234,7 @@ class Runs:
 
     def save(self):
         """Write what is kept."""
+        self.kept["machine"] = machine("torch", "transformers")
         with open_atomic(RESULTS) as file:
             file.write(json.dumps(self.kept, indent=1).replace("\n    ", " "))
 

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from machine import describe_machine, forward_flops, peak_bytes, peak_flops
+from hardware import describe_hardware, forward_flops, peak_bytes, peak_flops
 from ncbi_disease import run_once
 from transformers import (
     AutoModelForTokenClassification,
@@ -331,7 +331,7 @@ def main():
     on_gpu = torch.cuda.is_available()
     path = HERE / "results" / ("train_gpu.json" if on_gpu else "train.json")
     results = json.loads(path.read_text()) if path.exists() else {}
-    results["machine"] = describe_machine("accelerate")
+    results["machine"] = describe_hardware("accelerate")
     for name in args.cases or (GPU_CASES if on_gpu else CASES):
         results[name] = measure_case(name, args)
     if args.f1:

@@ -1,27 +1,17 @@
-"""What a benchmark ran on, how fast that multiplies matrices, and how much memory a process took."""
+"""What the hardware of a benchmark can do, and how much of it a process has used."""
 
-import platform
 import statistics
 import time
 from pathlib import Path
 
 import torch
+from tables import machine
 
-from clinical_ner.core import package_versions
 
-
-def describe_machine(*packages: str) -> dict:
-    """Processor, threads, GPU, and the versions of Python, torch and other packages."""
-    cpu = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next((line.split(": ")[1] for line in lines if line.startswith("model name")), cpu)
-    return {
-        "cpu": cpu,
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "versions": package_versions("torch", "transformers", *packages),
-    }
+def describe_hardware(*packages: str) -> dict:
+    """The machine, its GPU, and the versions of torch, transformers and other packages."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return machine("torch", "transformers", *packages) | {"gpu": gpu}
 
 
 GPU_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "A10G": 70e12}
