@@ -26,13 +26,15 @@ help:
 demo: .venv/.demo
 	clinical_ner_demo --output demo
 
+# Notebooks and test files run side by side, one to a core: each keeps to one thread.
+test: export OMP_NUM_THREADS ?= 1
 test: .venv/.dev
 	ruff check nbs tests tools
 	ruff format --check nbs tests tools
 	nbdev_test
 	python tools/check_export.py
 	python tools/chromium.py
-	python -m pytest
+	python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: .venv/.dev
 	python -m pytest -m slow

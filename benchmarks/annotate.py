@@ -1,34 +1,60 @@
 """How fast documents are annotated: `transformers.pipeline`, `predict`, and ONNX Runtime.
 
-One trained tagger, four kinds of text: sentences, abstracts, notes of about 3,000 words (abstracts
-one after another) and made-up notes. Abstracts and notes are those of the development set, by which
-the epoch of the tagger was chosen. Every measurement is a process of its own, so that its peak of
-memory is its own; systems take turns, and ratios are of runs side by side. The pipeline gets its
-best batch size, whole words (`aggregation_strategy="first"`), and a stride where a text may be
-longer than the encoder's limit. Measurements are kept under `benchmarks/runs/annotate`; started
-again, the script does only what is missing. The table goes to `benchmarks/results/annotate.json`.
+One tagger, trained here on NCBI-disease where none is given, and four kinds of text: sentences,
+abstracts, notes of about 3,000 words (abstracts one after another) and made-up notes. Abstracts and
+long notes are those of the development set, by which the epoch of the tagger was chosen.
 
-    python benchmarks/annotate.py --data DATA/ncbi_disease --model MODELS/ncbi
-    python benchmarks/annotate.py --data DATA/ncbi_disease --model MODELS/ncbi --limit 20 --repeats 1
+- *pipeline* has its best batch size, whole words (`aggregation_strategy="first"`), and a stride
+  where a text may be longer than the encoder's limit; *pipeline-default* has its default batch size.
+- *one-window* is transformers' own network on one window at a time, its words decoded as `predict`
+  does: what `predict` in float32 must agree with, span for span.
+
+Systems take turns on the same documents, and ratios are medians over turns. Of the made-up notes
+each turn has a part of its own (`--part` of `--notes`); `annotate` then reads all of them. The peak
+of memory of each system is that of a process of its own. Then: how many spans stay the same where
+documents of 400 to 512 pieces are cut at 256, and the memory of `annotate` on 1,000 and 20,000
+notes. What was measured is kept under `benchmarks/runs/annotate`; started again, the script does
+only what is missing. The table goes to `benchmarks/results/annotate.json`.
+
+    python benchmarks/annotate.py --data DATA/ncbi_disease
+    python benchmarks/annotate.py --data DATA/ncbi_disease --device cuda --shape gatortron-base
 """
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 
-from clinical_ner.core import Document, Span, open_atomic, read_jsonl, write_jsonl
+import numpy as np
+from hardware import describe_hardware, forward_flops, peak_bytes, peak_flops
+
+from clinical_ner.core import Document, Span, open_atomic, write_jsonl
+from clinical_ner.encoders import has_bfloat16, packaged_encoder
 from clinical_ner.formats import read_conll, read_pubtator
+from clinical_ner.inference import spans_from_scores
+from clinical_ner.metrics import evaluate
+from clinical_ner.onnx_export import export_onnx, load_onnx, span_agreement
 from clinical_ner.samples import iter_sample_notes
+from clinical_ner.tagger import Tagger, predict
+from clinical_ner.windows import make_windows
 
 HERE = Path(__file__).parent
-SYSTEMS = ["pipeline", "predict-float32", "predict-bfloat16", "onnx-float32", "onnx-int8"]
+KINDS = ["sentences", "abstracts", "long notes", "made-up notes"]
+SYSTEMS = [
+    "pipeline",
+    "pipeline-default",
+    "one-window",
+    "predict-float32",
+    "predict-bfloat16",
+    "onnx-float32",
+    "onnx-int8",
+]
 BATCH_SIZES = (1, 8, 32, 64)
 
 
@@ -37,58 +63,61 @@ BATCH_SIZES = (1, 8, 32, 64)
 
 def join_documents(docs: list[Document], words: int, count: int) -> list[Document]:
     """`count` notes of about `words` words, made of documents one after another, with their spans."""
-    notes, number = [], 0
+    notes, source = [], cycle(docs)
     while len(notes) < count:
         text, spans = "", []
         while len(text.split()) < words:
-            doc = docs[number % len(docs)]
+            doc = next(source)
             spans += [Span(len(text) + s.start, len(text) + s.end, s.label) for s in doc.spans]
-            text, number = f"{text}{doc.text}\n\n", number + 1
+            text = f"{text}{doc.text}\n\n"
         notes.append(Document(f"note-{len(notes)}", text, spans))
     return notes
 
 
-def make_texts(name: str, args: argparse.Namespace) -> list[Document]:
-    """The documents of one kind, with gold spans where the tagger's types are in them."""
-    limit = args.limit
-    if name == "sentences":
-        return read_conll(Path(args.data, "iob/test.tsv"))[:limit]
-    if name == "made-up notes":
-        return list(iter_sample_notes(limit or args.notes, seed=1))
+def read_abstracts(data: Path, part: str) -> list[Document]:
+    """Abstracts of NCBI-disease, their mentions as diseases."""
     found = {"Disease", "SpecificDisease", "DiseaseClass", "CompositeMention", "Modifier"}
-    [path] = Path(args.data, "pubtator").glob("*devel*")
-    docs = [
-        Document(
-            doc.id,
-            doc.text,
-            {Span(s.start, s.end, "Disease") for s in doc.spans if s.label in found},
-        )
-        for doc in read_pubtator(path)
-    ]
-    docs = [Document(doc.id, doc.text, sorted(doc.spans)) for doc in docs]
-    return docs[:limit] if name == "abstracts" else join_documents(docs, 3000, limit or 20)
+    [path] = data.glob(f"pubtator/*{part}*")
+    docs = []
+    for doc in read_pubtator(path):
+        spans = {Span(s.start, s.end, "Disease") for s in doc.spans if s.label in found}
+        docs.append(Document(doc.id, doc.text, sorted(spans)))
+    return docs
+
+
+def make_turns(kind: str, args: argparse.Namespace) -> list[list[Document]]:
+    """The documents of each turn: the same ones but for made-up notes."""
+    if kind == "made-up notes":
+        notes = iter_sample_notes(args.part * args.turns, seed=1)
+        return [list(islice(notes, args.part)) for _ in range(args.turns)]
+    if kind == "sentences":
+        docs = read_conll(args.data / "iob" / "test.tsv")
+    else:
+        docs = read_abstracts(args.data, "devel")
+        if kind == "long notes":
+            docs = join_documents(docs, 3000, 10)
+    return [docs[: args.limit]] * args.turns
 
 
 # systems: each is made, and then takes documents
 
 
-def make_pipeline(args: argparse.Namespace):
-    """The pipeline of transformers; it takes its best batch size from the first call."""
+def make_pipeline(args: argparse.Namespace, kind: str, batch_size: int = 1):
+    """The pipeline of transformers."""
     from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
 
     tokenizer = AutoTokenizer.from_pretrained(args.model)
-    net = AutoModelForTokenClassification.from_pretrained(args.model, dtype="float32")
     tokenizer.model_max_length = min(tokenizer.model_max_length, 512)
     run = pipeline(
         "token-classification",
-        net,
+        AutoModelForTokenClassification.from_pretrained(args.model, dtype="float32"),
         tokenizer=tokenizer,
         aggregation_strategy="first",
         device=args.device,
-        **({} if args.texts == "sentences" else {"stride": 128}),
+        **({} if kind == "sentences" else {"stride": 128}),
     )
 
-    def annotate(docs: list[Document], batch_size: int = args.batch_size) -> list[Document]:
+    def annotate(docs: list[Document]) -> list[Document]:
         rows = run([doc.text for doc in docs], batch_size=batch_size)
         return [
             Document(doc.id, doc.text, [Span(s["start"], s["end"], s["entity_group"]) for s in row])
@@ -98,248 +127,292 @@ def make_pipeline(args: argparse.Namespace):
     return annotate
 
 
-def make_predict(args: argparse.Namespace):
-    """`predict` on torch or ONNX Runtime."""
-    from clinical_ner.onnx_export import load_onnx
-    from clinical_ner.tagger import Tagger, predict
+def make_one_window(args: argparse.Namespace):
+    """transformers' network on one window at a time; each word has the tags of its first piece."""
+    import torch
+    from transformers import AutoModelForTokenClassification
 
-    runtime, _, precision = args.system.partition("-")
+    net = AutoModelForTokenClassification.from_pretrained(args.model, dtype="float32")
+    net = net.to(args.device).eval()
+    tagger = Tagger.load(args.model, device="cpu")
+
+    def annotate(docs: list[Document]) -> list[Document]:
+        rows: list[list] = [[np.zeros((0, len(tagger.tags)), np.float32)] for _ in docs]
+        for window in make_windows(docs, tagger.tokenizer):
+            with torch.inference_mode():
+                logits = net(torch.tensor([window.input_ids], device=args.device)).logits[0]
+            scores = torch.log_softmax(logits[window.starts].float(), -1)
+            rows[window.doc].append(scores.cpu().numpy())
+        spans = spans_from_scores(docs, [*map(np.concatenate, rows)], tagger.tags)
+        return [Document(doc.id, doc.text, own) for doc, own in zip(docs, spans)]
+
+    return annotate
+
+
+def make_system(name: str, kind: str, args: argparse.Namespace):
+    """What annotates documents, by its name."""
+    if name == "pipeline":
+        return make_pipeline(args, kind, args.batch_size)
+    if name == "pipeline-default":
+        return make_pipeline(args, kind)
+    if name == "one-window":
+        return make_one_window(args)
+    runtime, _, precision = name.partition("-")
     if runtime == "onnx":
-        tagger, precision = load_onnx(onnx_folder(args, precision), device=args.device), "float32"
+        tagger = load_onnx(onnx_folder(precision, args), device=args.device)
+        precision = "float32"
     else:
         tagger = Tagger.load(args.model, device=args.device)
-    return lambda docs: predict(tagger, docs, precision=precision, progress=False)
+    return partial(predict, tagger, precision=precision, progress=False)
 
 
-def onnx_folder(args: argparse.Namespace, precision: str) -> Path:
-    """The exported tagger; made by the first who needs it."""
-    folder = HERE / "runs" / "annotate" / f"onnx-{precision}-{Path(args.model).name}"
+def onnx_folder(precision: str, args: argparse.Namespace) -> Path:
+    """The exported tagger, calibrated on training sentences; made by the first who needs it."""
+    folder = args.kept / f"onnx-{precision}"
     if not (folder / "done").exists():
-        from clinical_ner.onnx_export import export_onnx
-        from clinical_ner.tagger import Tagger
-
-        train = read_conll(Path(args.data, "iob/train.tsv"))[::21]
+        train = read_conll(args.data / "iob" / "train.tsv")[::21]
         int8 = {"quantize": "int8", "calibration": train} if precision == "int8" else {}
         export_onnx(Tagger.load(args.model, device="cpu"), folder, **int8)
         (folder / "done").touch()
     return folder
 
 
-def best_batch_size(args: argparse.Namespace, docs: list[Document]) -> int:
+# measurements
+
+
+def seconds_of(run, docs: list[Document]) -> tuple[float, list[Document]]:
+    """How long a system takes, and what it finds."""
+    start = time.perf_counter()
+    found = run(docs)
+    return time.perf_counter() - start, found
+
+
+def best_batch_size(kind: str, docs: list[Document], args: argparse.Namespace) -> int:
     """The batch size at which the pipeline is fastest on some of the texts."""
-    run, seconds = make_pipeline(args), {}
-    run(docs[:2], 1)
+    seconds = {}
     for size in BATCH_SIZES:
-        start = time.perf_counter()
-        run(docs, size)
-        seconds[size] = time.perf_counter() - start
+        run = make_pipeline(args, kind, size)
+        run(docs[:2])
+        seconds[size], _ = seconds_of(run, docs[:64])
     return min(seconds, key=seconds.get)
 
 
-def measure(args: argparse.Namespace) -> dict:
-    """One measurement, in this process."""
-    import torch
+def f1(gold: list[Document], found: list[Document]) -> float | None:
+    """Strict micro F1 of diseases; None for texts without."""
+    is_gold = {"Disease"} == {span.label for doc in gold for span in doc.spans}
+    return evaluate(gold, found)["micro", "strict_f1"] if is_gold else None
+
+
+def measure_speed(kind: str, args: argparse.Namespace) -> dict:
+    """Every system on one kind of text, in turns."""
+    turns = make_turns(kind, args)
+    args.batch_size = best_batch_size(kind, turns[0], args)
+    systems = {name: make_system(name, kind, args) for name in args.systems}
+    seconds, found = {name: [] for name in systems}, {}
+    for turn, docs in enumerate(turns):
+        order = [*systems][turn % len(systems) :] + [*systems][: turn % len(systems)]
+        for name in order:
+            if not turn:
+                systems[name](docs[:2])  # warms up
+            took, spans = seconds_of(systems[name], docs)
+            seconds[name].append(took)
+            found.setdefault(name, spans)
+    rows = {
+        name: {
+            "seconds": seconds[name],
+            "f1": f1(turns[0], found[name]),
+            "same_spans_as_one_window": span_agreement(found["one-window"], found[name]),
+        }
+        for name in systems
+    }
+    return {"pipeline_batch_size": args.batch_size, **count(turns, args), "systems": rows}
+
+
+def count(turns: list[list[Document]], args: argparse.Namespace) -> dict:
+    """Documents, pieces and operations of each turn."""
+    tagger = Tagger.load(args.model, device="cpu")
+    made: dict = {"documents": [len(docs) for docs in turns], "pieces": [], "flops": []}
+    for docs in turns:
+        lengths = [len(window.input_ids) for window in make_windows(docs, tagger.tokenizer)]
+        made["pieces"].append(sum(lengths))
+        made["flops"].append(forward_flops(tagger.net.config, lengths))
+    return made
+
+
+def measure_peak(kind: str, system: str, args: argparse.Namespace) -> dict:
+    """The peak of memory of one system, in this process."""
+    make_system(system, kind, args)(make_turns(kind, args)[0])
+    return {"peak_mb": peak_bytes() / 1e6}
+
+
+def measure_annotate(kind: str, notes: int, args: argparse.Namespace) -> dict:
+    """Time and memory of `annotate` from a file of JSON lines: short notes, or whole ones."""
+    from clinical_ner.bulk import annotate
+
+    size = 250 if kind == "short notes" else None
+    docs = (Document(note.id, note.text[:size]) for note in iter_sample_notes(notes, seed=2))
+    with tempfile.TemporaryDirectory() as folder:
+        write_jsonl(docs, Path(folder, "notes.jsonl"))
+        start = time.perf_counter()
+        annotate(
+            Path(folder, "notes.jsonl"), folder, args.model, device=args.device, progress=False
+        )
+        return {"seconds": time.perf_counter() - start, "peak_mb": peak_bytes() / 1e6}
+
+
+def measure_windows(args: argparse.Namespace) -> dict:
+    """Spans of documents of 400 to 512 pieces, read whole and cut into windows of 256."""
+    tagger = Tagger.load(args.model, device=args.device)
+    docs = [doc for part in ("train", "devel", "test") for doc in read_abstracts(args.data, part)]
+    sizes: dict[int, list[int]] = {}
+    for window in make_windows(docs, tagger.tokenizer):
+        sizes.setdefault(window.doc, []).append(len(window.input_ids))
+    docs = [docs[i] for i, size in sizes.items() if len(size) == 1 and size[0] >= 400]
+    one = predict(tagger, docs, precision="float32", progress=False)
+    tagger.tokenizer.model_max_length = 256
+    cut = predict(tagger, docs, precision="float32", progress=False)
+    scores = {"f1_whole": f1(docs, one), "f1_cut": f1(docs, cut)}
+    return {"documents": len(docs), "same_spans": span_agreement(one, cut), **scores}
+
+
+# one process for each measurement
+
+MEASUREMENTS = {
+    "speed": measure_speed,
+    "peak": measure_peak,
+    "annotate": measure_annotate,
+    "windows": measure_windows,
+    "flops": lambda half, args: {"flops": peak_flops(args.device, half)},
+}
+
+
+def in_process(args: argparse.Namespace, *what) -> dict:
+    """A measurement in a process of its own, or the one that was kept."""
+    kept = args.kept / ("-".join(map(str, what)).replace(" ", "_") + ".json")
+    if not kept.exists():
+        settings = {name: value for name, value in vars(args).items() if name != "what"}
+        command = [sys.executable, __file__, "--what", json.dumps([what, settings], default=str)]
+        made = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        with open_atomic(kept) as file:
+            file.write(made.splitlines()[-1])
+    return json.loads(kept.read_text())
+
+
+def run_process(text: str):
+    """Make one measurement and print it as the last line."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    torch.set_num_threads(args.threads)
-    docs = read_jsonl(args.file)
-    if args.system == "batch size":
-        return {"batch_size": best_batch_size(args, docs[: args.trial])}
-    if args.system == "annotate":
-        return measure_memory(args)
-    run = make_pipeline(args) if args.system == "pipeline" else make_predict(args)
-    run(docs[:2])
-    start = time.perf_counter()
-    found = run(docs)
-    seconds = time.perf_counter() - start
-    spans = [[[s.start, s.end, s.label] for s in doc.spans] for doc in found]
-    return {"seconds": seconds, "peak_mb": peak_mb(), "spans": spans}
-
-
-def measure_memory(args: argparse.Namespace) -> dict:
-    """Time and memory of `annotate` from a file of JSON lines."""
-    from clinical_ner.bulk import annotate
-
-    start = time.perf_counter()
-    with tempfile.TemporaryDirectory() as out:
-        told = annotate(args.file, out, args.model, device=args.device, progress=False)
-    seconds = time.perf_counter() - start
-    return {"seconds": seconds, "peak_mb": peak_mb(), "documents": told["counts"]["documents"]}
-
-
-def peak_mb() -> float:
-    """The most memory that this process has had, without that of the process that started it."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    [peak] = [line.split()[1] for line in lines if line.startswith("VmHWM")]
-    return round(int(peak) / 1024, 1)
+    (name, *what), settings = json.loads(text)
+    args = argparse.Namespace(**settings)
+    args.data, args.kept = Path(args.data), Path(args.kept)
+    print(json.dumps(MEASUREMENTS[name](*what, args)))
 
 
 # the table
 
 
-def in_process(args: argparse.Namespace, kept: Path, **settings) -> dict:
-    """A measurement in a process of its own, or the one that was kept."""
-    if not kept.exists():
-        flags = [
-            f"--{name}={value}"
-            for name, value in (vars(args) | settings).items()
-            if value is not None
-        ]
-        with tempfile.TemporaryDirectory() as folder:
-            result = Path(folder, "result.json")
-            command = [sys.executable, __file__, *flags, f"--result={result}"]
-            subprocess.run(
-                command, check=True, env={**os.environ, "OMP_NUM_THREADS": str(args.threads)}
-            )
-            made = result.read_text()
-        with open_atomic(kept) as file:
-            file.write(made)
-    return json.loads(kept.read_text())
-
-
-def count_tokens(docs: list[Document], model: str) -> int:
-    """Word pieces of all texts."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    rows = tokenizer([doc.text for doc in docs], add_special_tokens=False, verbose=False)[
-        "input_ids"
-    ]
-    return sum(map(len, rows))
-
-
-def score(docs: list[Document], spans: list, first: list) -> dict:
-    """F1 against gold (None without gold), and the share of spans that the first system finds too."""
-    from clinical_ner.metrics import evaluate
-    from clinical_ner.onnx_export import span_agreement
-
-    found, before = (
-        [Document(doc.id, doc.text, [Span(*s) for s in row]) for doc, row in zip(docs, rows)]
-        for rows in (spans, first)
-    )
-    is_gold = {"Disease"} == {span.label for doc in docs for span in doc.spans}
-    f1 = evaluate(docs, found)["micro", "strict_f1"] if is_gold else None
-    return {"f1": f1, "spans_as_predict_float32": span_agreement(before, found)}
-
-
-def compare_on(texts: str, systems: list[str], args: argparse.Namespace, folder: Path) -> dict:
-    """Measure all systems on one kind of text, in turns."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "texts.jsonl"
-    if not file.exists():
-        write_jsonl(make_texts(texts, args), file)
-    docs = read_jsonl(file)
-    shared = {"file": file, "texts": texts}
-    size = in_process(args, folder / "batch_size.json", system="batch size", **shared)["batch_size"]
-    runs: dict[str, list] = {system: [] for system in systems}
-    for repeat in range(args.repeats):
-        for system in systems[repeat % len(systems) :] + systems[: repeat % len(systems)]:
-            kept = folder / f"{system}-{repeat}.json"
-            runs[system].append(in_process(args, kept, system=system, batch_size=size, **shared))
-    tokens, rows = count_tokens(docs, args.model), {}
-    for system, made in runs.items():
-        seconds = [run["seconds"] for run in made]
-        ratios = [base["seconds"] / run["seconds"] for base, run in zip(runs["pipeline"], made)]
-        middle = statistics.median(seconds)
-        rows[system] = {
-            "documents_per_second": len(docs) / middle,
-            "tokens_per_second": tokens / middle,
-            "times_the_pipeline": statistics.median(ratios),
-            "peak_mb": max(run["peak_mb"] for run in made),
-            **score(docs, made[0]["spans"], runs["predict-float32"][0]["spans"]),
-            "seconds": seconds,
+def summarise(kind: str, made: dict, args: argparse.Namespace) -> dict:
+    """Medians of one kind of text, with the peak of memory and the share of what hardware can do."""
+    base, rows = made["systems"]["pipeline"]["seconds"], {}
+    for name, row in made["systems"].items():
+        half = name == "predict-bfloat16"
+        peak = in_process(args, "flops", half)["flops"]
+        per_second = {
+            unit: statistics.median(n / s for n, s in zip(made[unit], row["seconds"]))
+            for unit in ("documents", "pieces", "flops")
         }
-    return {"documents": len(docs), "tokens": tokens, "pipeline_batch_size": size, "systems": rows}
+        rows[name] = {
+            "documents_per_second": per_second["documents"],
+            "tokens_per_second": per_second["pieces"],
+            "times_the_pipeline": statistics.median(a / b for a, b in zip(base, row["seconds"])),
+            "share_of_peak": per_second["flops"] / peak,
+            "peak_mb": in_process(args, "peak", kind, name)["peak_mb"],
+            **row,
+        }
+    return made | {"systems": rows}
 
 
-def print_table(texts: str, made: dict):
+def print_table(kind: str, made: dict):
     """One kind of text as a table."""
-    print(f"\n{texts}: {made['documents']:,} documents, {made['tokens']:,} word pieces;", end=" ")
-    print(f"the pipeline's best batch size is {made['pipeline_batch_size']}")
-    print(f"{'':18}{'docs/s':>9}{'tokens/s':>10}{'times':>7}{'MB':>7}{'F1':>8}{'same spans':>12}")
+    turns = f"{len(made['documents'])} turns of {made['documents'][0]:,} documents"
+    print(f"\n{kind}: {turns}; the pipeline's best batch size is {made['pipeline_batch_size']}")
+    print(
+        f"{'':18}{'docs/s':>9}{'tokens/s':>10}{'times':>7}{'peak':>6}{'MB':>7}{'F1':>8}{'same':>9}"
+    )
     for system, row in made["systems"].items():
-        f1 = "" if row["f1"] is None else f"{100 * row['f1']:.2f}"
+        score = "" if row["f1"] is None else f"{100 * row['f1']:.2f}"
         print(
             f"{system:18}{row['documents_per_second']:9.1f}{row['tokens_per_second']:10,.0f}"
-            f"{row['times_the_pipeline']:7.2f}{row['peak_mb']:7.0f}{f1:>8}"
-            f"{100 * row['spans_as_predict_float32']:11.2f}%",
+            f"{row['times_the_pipeline']:7.2f}{row['share_of_peak']:6.0%}{row['peak_mb']:7.0f}"
+            f"{score:>8}{100 * row['same_spans_as_one_window']:8.2f}%",
             flush=True,
         )
 
 
-def memory_of(count: int, args: argparse.Namespace, folder: Path) -> dict:
-    """Peak memory of `annotate` on `count` short notes, read from a file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"notes-{count}.jsonl"
-    if not file.exists():
-        notes = (Document(note.id, note.text[:250]) for note in iter_sample_notes(count, seed=2))
-        write_jsonl(notes, file)
-    made = in_process(args, folder / f"memory-{count}.json", system="annotate", file=file)
-    print(
-        f"annotate, {count:,} short notes: {made['peak_mb']:.0f} MB, {made['seconds']:.0f} s",
-        flush=True,
-    )
-    return made
+def make_model(args: argparse.Namespace) -> str:
+    """A tagger of diseases, trained here; with `--shape`, one of that shape with random weights."""
+    folder = HERE / "runs" / "annotate" / (args.shape or "minilm")
+    if not (folder / "config.json").exists():
+        train = read_conll(args.data / "iob" / "train.tsv")
+        if args.shape:
+            from train import gatortron_tagger
 
+            gatortron_tagger().save(folder)
+        else:
+            from clinical_ner.train import fine_tune
 
-def describe_machine(args: argparse.Namespace) -> dict:
-    """What the figures were measured on."""
-    import torch
-
-    cpu = platform.processor()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next((line.split(": ")[1] for line in lines if line.startswith("model name")), cpu)
-    gpu = torch.cuda.get_device_name() if args.device.startswith("cuda") else None
-    return {"cpu": cpu, "threads": args.threads, "gpu": gpu, "torch": torch.__version__}
+            corpus = {"train": train, "validation": read_conll(args.data / "iob" / "devel.tsv")}
+            fine_tune(corpus, packaged_encoder(), epochs=3, lr=1e-4, output=folder, resume=True)
+    return str(folder)
 
 
 def parse_flags() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", required=True, help="folder with iob and pubtator")
-    parser.add_argument("--model", required=True, help="folder of a tagger of diseases")
+    parser.add_argument("--data", type=Path, help="folder with iob and pubtator")
+    parser.add_argument("--model", help="folder of a tagger of diseases; default: trained here")
+    parser.add_argument("--shape", choices=["gatortron-base"], help="random weights of this shape")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--limit", type=int, help="documents of each kind, for a quick look")
-    parser.add_argument("--notes", type=int, default=10_000, help="made-up notes")
-    parser.add_argument("--trial", type=int, default=64, help="documents to find the batch size on")
-    parser.add_argument("--only", help="kinds of text, with commas between")
-    for name in ("result", "system", "texts", "file"):  # for its own processes
-        parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
-    parser.add_argument("--batch_size", type=int, default=8, help=argparse.SUPPRESS)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--limit", type=int, help="documents of a turn, for a quick look")
+    parser.add_argument("--notes", type=int, default=10_000, help="made-up notes in all")
+    parser.add_argument("--part", type=int, default=200, help="made-up notes of a turn")
+    parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS)
+    parser.add_argument("--systems", nargs="+", default=SYSTEMS, choices=SYSTEMS)
+    parser.add_argument("--what", help=argparse.SUPPRESS)  # for its own processes
     return parser.parse_args()
+
+
+def print_annotate(kind: str, notes: int, args: argparse.Namespace) -> dict:
+    """Time and memory of `annotate` on so many notes."""
+    made = in_process(args, "annotate", kind, notes)
+    print(
+        f"annotate, {notes:,} {kind}: {made['seconds']:.0f} s, {made['peak_mb']:.0f} MB", flush=True
+    )
+    return made
 
 
 def main():
     args = parse_flags()
-    if args.result:
-        with open_atomic(args.result) as file:
-            json.dump(measure(args), file)
-        return
-    from clinical_ner.encoders import has_bfloat16
-
-    for precision in ("float32", "int8"):
-        onnx_folder(args, precision)
-    name = f"{Path(args.model).name}-{args.device}-{args.limit or 'all'}"
-    folder, systems = HERE / "runs" / "annotate" / name, list(SYSTEMS)
-    if not has_bfloat16():
+    if args.what:
+        return run_process(args.what)
+    args.model = args.model or make_model(args)
+    args.kept = HERE / "runs" / "annotate" / f"{Path(args.model).name}-{args.device}-{args.limit}"
+    args.kept.mkdir(parents=True, exist_ok=True)
+    if not has_bfloat16(args.device):
         print("this machine has no bfloat16 arithmetic: predict-bfloat16 is left out")
-        systems.remove("predict-bfloat16")
-    kinds = (
-        args.only.split(",")
-        if args.only
-        else ["sentences", "abstracts", "long notes", "made-up notes"]
-    )
-    results = {"machine": describe_machine(args), "texts": {}, "memory": {}}
-    for texts in kinds:
-        made = compare_on(texts, systems, args, folder / texts.replace(" ", "_"))
-        results["texts"][texts] = made
-        print_table(texts, made)
-    for count in (10, 200) if args.limit else (1000, 20_000):
-        results["memory"][count] = memory_of(count, args, folder / "memory")
-    if not args.limit and not args.only:
+        args.systems.remove("predict-bfloat16")
+    results = {"machine": describe_hardware("onnxruntime"), "texts": {}, "annotate": {}}
+    for kind in args.kinds:
+        made = summarise(kind, in_process(args, "speed", kind), args)
+        results["texts"][kind] = made
+        print_table(kind, made)
+    results["windows"] = in_process(args, "windows")
+    print(f"\nwindows of 256: {results['windows']}", flush=True)
+    counts = {"made-up notes": [args.notes], "short notes": [args.notes // 10, 2 * args.notes]}
+    for kind, sizes in counts.items():
+        results["annotate"][kind] = {notes: print_annotate(kind, notes, args) for notes in sizes}
+    if not args.limit and args.kinds == KINDS:
         kind = "" if args.device == "cpu" else "_gpu"
         with open_atomic(HERE / "results" / f"annotate{kind}.json") as file:
             json.dump(results, file, indent=1)

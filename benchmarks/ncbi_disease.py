@@ -2,8 +2,9 @@
 
 Same encoder, epochs, batch size and learning rate, on the same IOB files, scored on the words of
 the test file by seqeval. *grouped* is the plain Trainer with the best that its own options give:
-rows of like length together, and bfloat16 where the hardware has it. Each run is kept under `benchmarks/runs/`; started again, the script does
-only what is missing. The table goes to `benchmarks/results/ncbi_disease.json`.
+rows of like length together, and bfloat16 where the hardware has it. What each run found is
+kept in `benchmarks/results/runs.json`; started again, the script does only what is missing. The
+table goes to `benchmarks/results/ncbi_disease.json`.
 
     python benchmarks/ncbi_disease.py --data DATA/ncbi_disease/iob --seeds 0 1 2
 """
@@ -13,6 +14,8 @@ import json
 import statistics
 from functools import partial
 from pathlib import Path
+
+from tables import machine
 
 from clinical_ner.core import open_atomic
 from clinical_ner.encoders import has_bfloat16, packaged_encoder
@@ -80,7 +83,11 @@ def run_plain(args: argparse.Namespace, seed: int, folder: Path, *, grouped: boo
     net = AutoModelForTokenClassification.from_pretrained(
         args.encoder, num_labels=len(names), dtype=torch.float32
     )
-    options = {"train_sampling_strategy": "group_by_length", "bf16": has_bfloat16()}
+    options = {
+        "train_sampling_strategy": "group_by_length",
+        "bf16": has_bfloat16(),
+        "use_cpu": not torch.cuda.is_available(),
+    }
     settings = TrainingArguments(
         output_dir=str(folder / "checkpoints"),
         num_train_epochs=args.epochs,
@@ -140,16 +147,21 @@ RUNNERS = {"plain": run_plain, "grouped": partial(run_plain, grouped=True), "our
 def run_once(
     system: str, seed: int, args: argparse.Namespace, corpus: str = "ncbi_disease"
 ) -> dict:
-    """The result of one run, from disk where it was made before."""
+    """The result of one run, from the file of results where it was made before."""
     name = f"{system}-seed{seed}-epochs{args.epochs}-batch{args.batch_size}-lr{args.lr:g}"
-    folder = HERE / "runs" / corpus / name
-    done = folder / "result.json"
-    if not done.exists():
+    kept, key = HERE / "results" / "runs.json", f"{corpus}, {name}"
+    results = json.loads(kept.read_text()) if kept.exists() else {}
+    if key not in results:
+        folder = HERE / "runs" / corpus / name
         folder.mkdir(parents=True, exist_ok=True)
-        result = RUNNERS[system](args, seed, folder) | {"system": system, "seed": seed}
-        with open_atomic(done) as file:
-            json.dump(result, file)
-    result = json.loads(done.read_text())
+        made = RUNNERS[system](args, seed, folder) | {"system": system, "seed": seed}
+        results[key] = made | {
+            "encoder": "/".join(Path(args.encoder).parts[-2:]),
+            "machine": machine("torch", "transformers"),
+        }
+        with open_atomic(kept) as file:
+            json.dump(results, file, indent=1)
+    result = results[key]
     print(
         f"{system:6} seed {seed}  F1 {result['f1']:.4f}  strict {result['f1_strict']:.4f}",
         flush=True,
@@ -178,7 +190,8 @@ def main():
         print(f"ours - plain: {100 * (means['ours'] - means['plain']):+.2f} F1")
         settings = {name: getattr(args, name) for name in ("epochs", "batch_size", "lr")}
         with open_atomic(HERE / "results" / "ncbi_disease.json") as file:
-            json.dump({"settings": settings, "mean_f1": means, "runs": runs}, file, indent=1)
+            told = {"machine": machine("torch", "transformers"), "settings": settings}
+            json.dump(told | {"mean_f1": means, "runs": runs}, file, indent=1)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tables import machine
 from transformers import TrainerCallback, TrainingArguments, set_seed
 
 from clinical_ner.core import Document, open_atomic, split_docs
@@ -154,6 +155,7 @@ def train(corpus: dict, recipe: dict, seed: int, args: argparse.Namespace) -> Ta
             lr_scheduler_type=recipe["schedule"],
             warmup_steps=recipe["warmup"],
             bf16=choose_precision("auto") == "bfloat16",
+            use_cpu=not torch.cuda.is_available(),
             save_strategy="no",
             remove_unused_columns=False,
             report_to="none",
@@ -220,7 +222,11 @@ class Runs:
             tagger = train(parts | {"train": some}, recipe, seed, self.args)
             counts = count(tagger, parts["test" if test else "validation"], recipe["decoding"])
             made = counts if test else np.sum(counts, 0, keepdims=True).tolist()
-            self.kept["runs"][key] = {"name": name, "counts": made}
+            self.kept["runs"][key] = {
+                "name": name,
+                "precision": choose_precision("auto"),
+                "counts": made,
+            }
             self.save()
         counts = np.array(self.kept["runs"][key]["counts"])
         print(f"{corpus:14} seed {seed}  F1 {micro_f1(counts.sum(0)):.4f}  {name}", flush=True)
@@ -228,6 +234,7 @@ class Runs:
 
     def save(self):
         """Write what is kept."""
+        self.kept["machine"] = machine("torch", "transformers")
         with open_atomic(RESULTS) as file:
             file.write(json.dumps(self.kept, indent=1).replace("\n    ", " "))
 

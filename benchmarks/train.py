@@ -5,25 +5,30 @@ In each round every way trains on the same rows, and the median of the ratios is
 (rows of like length together, bfloat16 where the hardware has it); *ours* is what `fine_tune` does.
 The peak of memory of each way is that of a process of its own, which runs the longest rows.
 With `--f1`, whole runs of each way follow, three seeds each, scored on test documents by seqeval;
-they take hours and are kept under `benchmarks/runs/`: started again, the script does only what is
-missing. The table goes to `benchmarks/results/train.json`.
+they take hours, and what they found is kept in `benchmarks/results/runs.json`: started again, the
+script does only what is missing. On a GPU the network has all 24 layers of GatorTron-base and the
+batches 32 rows, beside transformers' own code in float32 and in float16. The table goes to
+`benchmarks/results/train.json`, or `train_gpu.json`.
 
     python benchmarks/train.py --data DATA
     python benchmarks/train.py --data DATA --f1
+    python benchmarks/train.py --data DATA --cases "GatorTron-base, MedMentions abstracts"
 """
 
 import argparse
 import json
-import platform
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from hardware import describe_hardware, forward_flops, peak_bytes, peak_flops
 from ncbi_disease import run_once
 from transformers import (
     AutoModelForTokenClassification,
@@ -46,13 +51,12 @@ from clinical_ner.train import training_rows, word_loss
 from clinical_ner.windows import pack_windows
 
 HERE = Path(__file__).parent
-BATCH = 16
 
 
 class Way:
     """A network, its optimiser, and how a batch of rows becomes a step."""
 
-    def __init__(self, net, collate, half: bool):
+    def __init__(self, net, collate, half: bool = False):
         self.net = net.to(best_device()).train()
         self.collate, self.half = collate, half
         self.optimiser = torch.optim.AdamW(self.net.parameters(), lr=1e-9, fused=True)
@@ -74,46 +78,59 @@ class Way:
         return time.perf_counter() - start
 
 
-def batches(rows: list[dict], grouped: bool) -> list[list[dict]]:
+def batches(rows: list[dict], size: int, grouped: bool) -> list[list[dict]]:
     """Rows in batches, in their order; `grouped`: those of like length together, as Trainer does."""
     if grouped:
         rows = sorted(rows, key=lambda row: -len(row["input_ids"]))
-    return [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
+    return [rows[i : i + size] for i in range(0, len(rows), size)]
 
 
-def tokens(rows: list[dict]) -> int:
-    """Real tokens of rows."""
-    return sum(len(row["input_ids"]) for row in rows)
+def lengths(rows: list[dict]) -> list[int]:
+    """Real tokens of each row."""
+    return [len(row["input_ids"]) for row in rows]
 
 
-def padding(rows: list[dict]) -> float:
+def padding(rows: list[dict], size: int) -> float:
     """Share of random batches that is padding."""
-    room = sum(len(b) * max(len(row["input_ids"]) for row in b) for b in batches(rows, False))
-    return 1 - tokens(rows) / room
+    room = sum(len(batch) * max(lengths(batch)) for batch in batches(rows, size, False))
+    return 1 - sum(lengths(rows)) / room
 
 
-def measure(ways: dict[str, Way], rows: list[dict], rounds: int, steps: int) -> dict:
+def measure(ways: dict[str, Way], rows: list[dict], case: "Case", rounds: int) -> dict:
     """Real tokens a second of each way, and the median of the ratios to the first, round by round.
 
-    In a round all ways train on the same rows, `steps` batches of them, one way after the other.
+    In a round all ways train on the same rows, one way after the other.
     """
-    order = np.random.default_rng(0).permutation(len(rows))
+    order, count = np.random.default_rng(0).permutation(len(rows)), case.batches * case.batch_size
     speeds: dict[str, list[float]] = {name: [] for name in ways}
+    shares: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds):
-        some = [rows[i] for i in order[number * steps * BATCH :][: steps * BATCH]]
+        some = [rows[i] for i in np.resize(order, rounds * count)[number * count :][:count]]
         for name, way in ways.items():
             if not number:
-                way.step(some[:BATCH])  # warms up
-            seconds = sum(way.step(batch) for batch in batches(some, name == "grouped"))
-            speeds[name].append(tokens(some) / seconds)
+                way.step(some[: case.batch_size])  # warms up
+            parts = batches(some, case.batch_size, name == "grouped")
+            seconds = sum(way.step(batch) for batch in parts)
+            speeds[name].append(sum(lengths(some)) / seconds)
+            shares[name].append(3 * forward_flops(way.net.config, lengths(some)) / seconds)
     first = next(iter(speeds.values()))
     return {
         name: {
             "tokens_per_second": round(statistics.median(speed)),
             "ratio": round(statistics.median(a / b for a, b in zip(speed, first)), 2),
+            "share_of_peak": round(
+                statistics.median(shares[name])
+                / peak_flops(
+                    best_device(), ways[name].half or ways[name].net.dtype != torch.float32
+                ),
+                3,
+            ),
         }
         for name, speed in speeds.items()
     }
+
+
+# ways of training
 
 
 def minilm_ways(tagger: Tagger) -> dict[str, Way]:
@@ -126,47 +143,54 @@ def minilm_ways(tagger: Tagger) -> dict[str, Way]:
         )
 
     return {
-        "plain": Way(plain(), pad, False),
+        "plain": Way(plain(), pad),
         "grouped": Way(plain(), pad, has_bfloat16()),
         "ours": Way(tagger.net, pack_windows, has_bfloat16()),
     }
 
 
-def megatron_ways(tagger: Tagger, layers: int) -> dict[str, Way]:
+def gatortron_shape(tags: int, vocabulary: int, layers: int, **more) -> MegatronBertConfig:
+    """The shape of GatorTron-base, which has 24 layers."""
+    return MegatronBertConfig(
+        vocab_size=vocabulary,
+        hidden_size=1024,
+        num_hidden_layers=layers,
+        num_attention_heads=16,
+        intermediate_size=4096,
+        num_labels=tags,
+        **more,
+    )
+
+
+def megatron_ways(tagger: Tagger, layers: int = 6) -> dict[str, Way]:
     """A MegatronBERT of GatorTron-base's width: transformers' eager code, and ours."""
-    shape = {
-        "vocab_size": tagger.net.config.vocab_size,
-        "hidden_size": 1024,
-        "num_hidden_layers": layers,
-        "num_attention_heads": 16,
-        "intermediate_size": 4096,
-        "num_labels": len(tagger.tags),
-    }
+    shape = (len(tagger.tags), tagger.net.config.vocab_size, layers)
     pad = DataCollatorForTokenClassification(tagger.tokenizer)
     torch.manual_seed(0)
-    slow = megatron.MegatronBertForTokenClassification(MegatronBertConfig(**shape))
-    fast = MegatronBertForTokenClassification(
-        MegatronBertConfig(**shape, attention_probs_dropout_prob=0.0)
+    plain = partial(megatron.MegatronBertForTokenClassification, gatortron_shape(*shape))
+    ours = MegatronBertForTokenClassification(
+        gatortron_shape(*shape, attention_probs_dropout_prob=0.0)
     )
-    return {
-        "plain": Way(slow, pad, False),
-        "ours": Way(speed_up(fast), pack_windows, has_bfloat16()),
-    }
+    ways = {"plain": Way(plain(), pad)}
+    if torch.cuda.is_available():
+        ways["plain, float16"] = Way(plain().half(), pad)  # as GatorTron's files are
+    return ways | {"ours": Way(speed_up(ours), pack_windows, has_bfloat16())}
 
 
-def report(name: str, rows: list[dict], table: dict) -> dict:
-    """Print one comparison and return it with what it was measured on."""
-    waste = padding(rows)
-    print(f"\n{name}: {waste:.0%} of a random batch is padding", flush=True)
-    for way, row in table.items():
-        print(
-            f"  {way:8} {row['tokens_per_second']:7,} tokens/s  {row['ratio']:.2f} x plain"
-            f"  {row['peak_gb']:.2f} GB"
-        )
-    return {"padding": round(waste, 3), "ways": table}
+def gatortron_tagger(layers: int = 24) -> Tagger:
+    """A tagger of diseases in the shape of GatorTron-base, with random weights."""
+    small = Tagger.create(packaged_encoder(), ["Disease"])
+    config = gatortron_shape(
+        len(small.tags),
+        small.net.config.vocab_size,
+        layers,
+        id2label=small.net.config.id2label,
+        label2id=small.net.config.label2id,
+    )
+    return Tagger(speed_up(MegatronBertForTokenClassification(config)), small.tokenizer)
 
 
-# what is trained on: rows and the ways to train on them
+# what is trained on
 
 
 def ncbi_sentences(data: Path) -> list:
@@ -185,64 +209,77 @@ def medmentions_abstracts(data: Path) -> list:
     return next(docs for docs in medmentions(data / "medmentions" / "conll").values() if docs)
 
 
-CASES = {  # name: documents, tokens of a window at most, ways, batches of a round
-    "NCBI-disease sentences": (ncbi_sentences, None, minilm_ways, 25),
-    "MedMentions abstracts": (medmentions_abstracts, None, minilm_ways, 5),
-    "MegatronBERT, NCBI-disease sentences": (ncbi_sentences, None, megatron_ways, 3),
+@dataclass(frozen=True)
+class Case:
+    """What is trained on, and how."""
+
+    read: Callable[[Path], list]  # a folder of corpora to documents
+    make_ways: Callable[[Tagger], dict[str, Way]]
+    batches: int  # of a round
+    max_length: int | None = None  # tokens of a window; None: as the encoder has it
+    batch_size: int = 16  # windows
+
+
+CASES = {
+    "NCBI-disease sentences": Case(ncbi_sentences, minilm_ways, 25),
+    "MedMentions abstracts": Case(medmentions_abstracts, minilm_ways, 5),
+    "MegatronBERT, NCBI-disease sentences": Case(ncbi_sentences, megatron_ways, 3),
 } | {
-    f"MegatronBERT, NCBI-disease abstracts, windows of {size}": (
-        ncbi_abstracts,
-        size,
-        megatron_ways,
-        1,
+    f"MegatronBERT, NCBI-disease abstracts, windows of {size}": Case(
+        ncbi_abstracts, megatron_ways, 1, size
     )
     for size in (128, 256, 512)
 }
+GPU_CASES = {
+    "GatorTron-base, MedMentions abstracts": Case(
+        medmentions_abstracts, partial(megatron_ways, layers=24), 5, 512, 32
+    )
+}
 
 
-def prepare(name: str, args: argparse.Namespace) -> tuple[list[dict], dict[str, Way]]:
+def prepare(name: str, data: Path) -> tuple[list[dict], dict[str, Way]]:
     """The rows of a case, and the ways to train on them."""
-    read, max_length, make_ways, _ = CASES[name]
-    docs = read(args.data)
+    case = (CASES | GPU_CASES)[name]
+    docs = case.read(data)
     labels = sorted({span.label for doc in docs for span in doc.spans})
-    tagger = Tagger.create(packaged_encoder(), labels, max_length=max_length)
+    tagger = Tagger.create(packaged_encoder(), labels, max_length=case.max_length)
     rows, _ = training_rows(tagger, docs)
-    if make_ways is megatron_ways:
-        make_ways = partial(megatron_ways, layers=args.layers)
-    return rows, make_ways(tagger)
+    return rows, case.make_ways(tagger)
 
 
-def print_peak(name: str, way: str, args: argparse.Namespace):
+def print_peak(name: str, way: str, data: Path):
     """Bytes that a step of the longest rows takes at most, in this process."""
-    rows, ways = prepare(name, args)
+    rows, ways = prepare(name, data)
     chosen = ways.pop(way)
     ways.clear()
-    chosen.step(sorted(rows, key=lambda row: -len(row["input_ids"]))[:BATCH])
-    if torch.cuda.is_available():
-        print("peak", torch.cuda.max_memory_allocated())
-        return
-    status = Path("/proc/self/status").read_text().splitlines()
-    [line] = [line for line in status if line.startswith("VmHWM")]
-    print("peak", int(line.split()[1]) * 1024)
+    size = (CASES | GPU_CASES)[name].batch_size
+    chosen.step(sorted(rows, key=lambda row: -len(row["input_ids"]))[:size])
+    print("peak", peak_bytes())
 
 
-def peak_gb(name: str, way: str, args: argparse.Namespace) -> float:
+def peak_gb(name: str, way: str, data: Path) -> float:
     """The peak of memory of a way, from a process of its own."""
-    command = [sys.executable, __file__, f"--data={args.data}", f"--layers={args.layers}"]
-    done = subprocess.run(
-        [*command, "--peak", name, way], check=True, capture_output=True, text=True
-    )
+    command = [sys.executable, __file__, f"--data={data}", "--peak", name, way]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return round(int(done.stdout.split("peak ")[-1]) / 1e9, 2)
 
 
 def measure_case(name: str, args: argparse.Namespace) -> dict:
     """Speed and memory of every way on one kind of rows."""
-    rows, ways = prepare(name, args)
-    table = measure(ways, rows, args.rounds, CASES[name][-1])
+    case = (CASES | GPU_CASES)[name]
+    rows, ways = prepare(name, args.data)
+    table = measure(ways, rows, case, args.rounds)
     ways.clear()
+    waste = padding(rows, case.batch_size)
+    print(f"\n{name}: {waste:.0%} of a random batch is padding", flush=True)
     for way, row in table.items():
-        row["peak_gb"] = peak_gb(name, way, args)
-    return report(name, rows, table)
+        row["peak_gb"] = peak_gb(name, way, args.data)
+        print(
+            f"  {way:15} {row['tokens_per_second']:7,} tokens/s  {row['ratio']:5.2f} x plain"
+            f"  {row['peak_gb']:5.2f} GB  {row['share_of_peak']:4.0%} of peak",
+            flush=True,
+        )
+    return {"padding": round(waste, 3), "batch_size": case.batch_size, "ways": table}
 
 
 # whole runs
@@ -262,13 +299,13 @@ def split_medmentions(data: Path) -> Path:
 def whole_runs(args: argparse.Namespace) -> dict:
     """Test F1 of whole runs, and the mean of the seeds."""
     folders = {
-        "ncbi_disease": args.data / "ncbi_disease" / "iob",
-        "medmentions": split_medmentions(args.data),
+        "ncbi_disease": (args.data / "ncbi_disease" / "iob", 5e-5),
+        "medmentions": (split_medmentions(args.data), 4e-4),  # a hundred steps: it needs large ones
     }
-    shared = {"encoder": packaged_encoder(), "epochs": 3, "batch_size": BATCH, "lr": 1e-4}
+    shared = {"encoder": packaged_encoder(), "epochs": 3, "batch_size": 16}
     table = {}
-    for corpus, folder in folders.items():
-        settings = argparse.Namespace(data=str(folder), **shared)
+    for corpus, (folder, lr) in folders.items():
+        settings = argparse.Namespace(data=str(folder), lr=lr, **shared)
         for way in ("ours", "grouped", "plain"):
             seeds = [run_once(way, seed, settings, corpus)["f1"] for seed in range(args.seeds)]
             table[f"{corpus}, {way}"] = {"f1": seeds, "mean": statistics.mean(seeds)}
@@ -280,7 +317,7 @@ def parse_flags() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", required=True, type=Path, help="folder of the real corpora")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--layers", type=int, default=6, help="of the MegatronBERT")
+    parser.add_argument("--cases", nargs="+", choices=[*CASES, *GPU_CASES], help="default: all")
     parser.add_argument("--f1", action="store_true", help="whole runs too")
     parser.add_argument("--seeds", type=int, default=3, help="of whole runs")
     parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)  # for its own processes
@@ -290,18 +327,16 @@ def parse_flags() -> argparse.Namespace:
 def main():
     args = parse_flags()
     if args.peak:
-        print_peak(*args.peak, args)
-        return
-    results = {
-        "machine": f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads",
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
-        "bfloat16": has_bfloat16(),
-        "torch": torch.__version__,
-    }
-    results |= {name: measure_case(name, args) for name in CASES}
+        return print_peak(*args.peak, args.data)
+    on_gpu = torch.cuda.is_available()
+    path = HERE / "results" / ("train_gpu.json" if on_gpu else "train.json")
+    results = json.loads(path.read_text()) if path.exists() else {}
+    results["machine"] = describe_hardware("accelerate")
+    for name in args.cases or (GPU_CASES if on_gpu else CASES):
+        results[name] = measure_case(name, args)
     if args.f1:
         results["f1"] = whole_runs(args)
-    with open_atomic(HERE / "results" / "train.json") as file:
+    with open_atomic(path) as file:
         json.dump(results, file, indent=1)
 
 

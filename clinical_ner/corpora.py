@@ -471,8 +471,9 @@ def _as_label(name: str) -> str:
 
 
 def _group_semantic_types():
-    """Give the semantic types of a group one hue, as codes and as names."""
+    """Give the semantic types of a group one hue, as codes and as names; ST21pv differ most."""
     types = semantic_types()
+    types = {code: types[code] for code in (*ST21PV_TYPES, *types)}
     group_labels({code: group for code, (_, group) in types.items()})
     group_labels({_as_label(name): group for name, group in types.values()})
 

@@ -20,6 +20,7 @@ from clinical_ner.core import (
     Span,
     count_labels,
     escape_text,
+    label_before_blank,
     label_color,
     label_group,
     mark_text,
@@ -61,7 +62,7 @@ _RULES = """
 .cner .bar details{flex-basis:100%}
 .cner .bar details>div{display:flex;flex-wrap:wrap;gap:3px 24px}
 .cner .vh{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
-.cner article{content-visibility:auto;contain-intrinsic-size:auto 400px}
+.cner article:nth-of-type(n+3){content-visibility:auto;contain-intrinsic-size:auto 400px}
 .cner article+article{border-top:1px solid var(--line);margin-top:14px;padding-top:10px}
 .cner .head{font-size:13px;color:var(--soft);margin:0 0 4px}
 .cner .head strong{color:var(--ink);font-weight:600}
@@ -71,7 +72,7 @@ _RULES = """
 .cner mark.s mark.s mark.s mark.s{background:none}
 .cner mark.d{border-bottom-style:dashed}
 .cner mark.o{border-bottom-style:dotted}
-.cner i{border-bottom:1px dotted var(--c,var(--soft));padding-left:0;padding-right:0}
+.cner i{border-bottom:1px solid var(--c,var(--soft));padding-left:0;padding-right:0}
 .cner .text b{font-size:.8em;font-weight:600;font-variant-caps:all-small-caps;letter-spacing:.03em;line-height:1;margin:0 .25em 0 .4em;white-space:nowrap;color:color-mix(in srgb,var(--c) 45%,var(--ink));-webkit-user-select:none;user-select:none}
 .cner .f::before{content:"[";position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 .cner .text b::before{content:"] ";position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
@@ -81,7 +82,7 @@ _RULES = """
 .cner select{max-width:100%}
 .cner button,.cner select{font:inherit;color:var(--ink);background:var(--page);border:1px solid var(--soft);border-radius:6px;min-height:28px;padding:1px 10px;cursor:pointer}
 .cner :is(button,select,input,summary,a,mark):focus-visible{outline:2px solid var(--found);outline-offset:2px}
-@media print{.cner{border:0;padding:0}.cner .bar input,.cner nav{display:none!important}.cner.js details.page:not([open]){display:block}.cner details::details-content{content-visibility:visible;display:block}.cner article{content-visibility:visible}.cner .text b{-webkit-user-select:auto}}
+@media print{.cner{border:0;padding:0}.cner .types label{border-bottom:3px solid var(--c)}.cner .bar input,.cner nav{display:none!important}.cner.js details.page:not([open]){display:block}.cner details::details-content{content-visibility:visible;display:block}.cner article:nth-of-type(n+3){content-visibility:visible}.cner .text b{-webkit-user-select:auto}}
 """
 _RULES += "".join(f".cner .l{i}{{padding-bottom:{1 + 4 * i}px}}" for i in range(12))
 _STYLE = f"<style>{_THEMES}{_RULES}</style>"
@@ -111,10 +112,8 @@ _SCRIPT = """
     if (pages.length) show(0);
     if (!jump) return;
     let at = -1;
-    const places = () => [...root.querySelectorAll("mark.case.at")].filter(m => {
-      const page = m.closest("details.page"), off = m.dataset.off;
-      return getComputedStyle(root).getPropertyValue("--off-" + m.dataset.k).trim() !== "1" && (page || true);
-    });
+    const places = () => [...root.querySelectorAll("mark.case.at")].filter(m =>
+      getComputedStyle(root).getPropertyValue("--off-" + m.dataset.k).trim() !== "1");
     const go = step => {
       const all = places();
       if (!all.length) return;
@@ -161,6 +160,7 @@ def page_html(
         f'<meta http-equiv="Content-Security-Policy" content="{_policy()}">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{escape_text(title)}</title><style>:root{{color-scheme:light dark}}"
+        "@media print{:root{color-scheme:light}}"
         f"body{{margin:0 auto;padding:16px;max-width:1100px;overflow-wrap:anywhere}}{style}</style>"
         f"</head><body><main>{body}</main></body></html>\n"
     )
@@ -213,8 +213,9 @@ def _say(name: str) -> str:
 
 
 def _named(label: str) -> list[str]:
-    """The name of a semantic type given by its code, or nothing."""
-    return [_TYPE_NAMES[label]] if label in _TYPE_NAMES else []
+    """The name of a semantic type given by its code (of several: "T116,T123"), or nothing."""
+    names = [_TYPE_NAMES.get(code, "") for code in label.split(",")]
+    return [" + ".join(names)] if all(names) else []
 
 
 def _open_mention(spans: Sequence[Span], number: dict[str, int], piece: Piece) -> str:
@@ -255,6 +256,7 @@ def _highlighted(doc: Document, number: dict[str, int]) -> str:
         lambda piece: _open_mention(spans, number, piece),
         lambda piece: _close_mention(spans, piece),
     )
+    body = label_before_blank(body, "b")
     mentions = "1 mention" if len(spans) == 1 else f"{len(spans):,} mentions"
     return _article(
         doc, f"{len(doc.text):,} characters · {mentions}", max(span_lanes(spans), default=0), body
@@ -265,10 +267,11 @@ _MOST_LABELS = 24  # shown at once in a legend
 
 
 def _legend_rows(uid: str, counts: dict[str, int], number: dict[str, int]) -> str:
-    """A box for each label, under its group where it has one."""
+    """A box for each label; under its group, where most labels have one."""
+    most = sum(label_group(label) != "" for label in counts) * 2 > len(counts)
     groups: dict[str, list[str]] = {}
     for label in counts:
-        groups.setdefault(label_group(label), []).append(label)
+        groups.setdefault(label_group(label) if most else "", []).append(label)
     out = []
     for group, labels in groups.items():
         boxes = "".join(
@@ -284,6 +287,8 @@ def _legend_rows(uid: str, counts: dict[str, int], number: dict[str, int]) -> st
 
 def _legend(uid: str, counts: dict[str, int], number: dict[str, int]) -> str:
     """The legend of all labels, the commonest first."""
+    if not counts:
+        return ""
     most = _MOST_LABELS if len(counts) > _MOST_LABELS + 3 else len(counts)
     items = list(counts.items())
     rows = _legend_rows(uid, dict(items[:most]), number)
@@ -322,6 +327,8 @@ def _certainty(docs: Sequence[Document]) -> str:
 # %% ../nbs/13_display.ipynb #7193a0ee
 def _pages(articles: Sequence[str], ids: Sequence[str], each: int) -> str:
     """Documents in pages of `each`; a single page has no bar."""
+    if not articles:
+        return '<p class="head">No documents: there is nothing to show.</p>'
     if len(articles) <= each:
         return "".join(articles)
     firsts = range(0, len(articles), each)
@@ -507,9 +514,9 @@ def _lay_out(items: Sequence[_Case], first: int) -> _Drawing:
 def _open_case(uid: str, drawing: _Drawing, piece: Piece) -> str:
     """The tag with which a piece of a case, or of a stretch within one, begins."""
     item, name = drawing.cases[piece.span], drawing.names[piece.span]
-    if piece.gap:
-        return f'<i class="{_lane_class(piece.lane)}">'
     lane = f"{_lane_class(piece.lane)} u{min(piece.lane, 11)}"
+    if piece.gap:
+        return f'<i class="{"ok" if name == "ok" else name.split()[1]} {lane}">'
     if name == "ok":
         return f'<span class="ok {lane}{" f" * piece.edge}">'
     if item is None:
@@ -547,17 +554,24 @@ def _compared(uid: str, doc: Document, drawing: _Drawing, names: Sequence[str], 
         lambda piece: _open_case(uid, drawing, piece),
         lambda piece: _close_case(uid, drawing, piece, names, all_),
     )
+    body = label_before_blank(body, "b")
     right = sum(item is not None and item.case.kind == "correct" for item in drawing.cases)
     wrong = len(drawing.places)
     agree = "in agreement" if len(names) == 1 else "right in both"
     mistakes = "1 mistake" if wrong == 1 else f"{wrong:,} mistakes"
-    lanes = max(span_lanes(drawing.spans), default=0)
-    return _article(doc, f"{mistakes} · {right:,} {agree}", max(0, lanes - 1), body)
+    return _article(doc, f"{mistakes} · {right:,} {agree}", 0, body)
 
 # %% ../nbs/13_display.ipynb #292685d5
 _COMPARE_RULES = (
     ".cner .ok{border-bottom:1px solid var(--line);padding-bottom:1px}"
-    ".cner .ok>b{color:var(--soft)!important;font-weight:500!important}"
+    ".cner .ok>b{color:var(--soft)!important;font-weight:500!important;margin-right:0!important}"
+    ".cner i.ok{border-bottom:1px dotted var(--soft)}"
+    ".cner .text mark.case>b{white-space:normal}"
+    ".cner .text mark.case:not(.g,.p)>b{background:color-mix(in srgb,var(--mixed) 14%,transparent);"
+    "border-radius:0 3px 3px 0;margin-left:0;padding:3px .3em;box-decoration-break:clone;"
+    "-webkit-box-decoration-break:clone}"
+    ".cner fieldset.kinds{border:0;margin:0 0 4px;padding:0}"
+    ".cner nav.jump,.cner :where(nav.jump)~nav.pages{display:inline-flex;border:0;margin:0 24px 6px 0;padding:0}"
     ".cner mark.g{border-top:2px solid var(--gold)}"
     ".cner mark.p{border-bottom:2px solid var(--found)}"
     ".cner mark.g:not(.p){background:color-mix(in srgb,var(--gold) 20%,transparent)}"
@@ -570,9 +584,12 @@ _COMPARE_RULES = (
     ".cner mark .ok>b{color:var(--ink)!important}"
     ".cner mark a{color:inherit;text-decoration:none;padding:0 .35em;font-weight:700}"
     ".cner mark.case:target,.cner mark.case:focus{outline:2px solid var(--ink);outline-offset:2px}"
-    ".cner .key{font-size:13px;color:var(--soft);margin:0 0 10px}"
+    ".cner .key{font-size:13px;color:var(--soft);margin:0 0 6px}"
     ".cner .key mark,.cner .key .ok{color:var(--ink);padding-left:3px;padding-right:3px}"
-) + "".join(f".cner .g.u{i}{{padding-top:{1 + 4 * i}px}}" for i in range(12))
+) + "".join(
+    f".cner .g.u{i}{{padding-top:{1 + 3 * i}px}}.cner .u{i}{{line-height:calc(1.75em + {7 * i}px)}}"
+    for i in range(12)
+)
 
 
 def _kind_rules(uid: str) -> str:
@@ -605,7 +622,9 @@ def _kind_counts(uid: str, counts: Sequence[Counter], names: Sequence[str]) -> s
                 f'<label><input type="checkbox" checked id="{uid}-{_KIND_CLASSES[kind]}">{kind}'
                 f' <span class="n">{" · ".join(numbers)}</span></label>'
             )
-    return f'<fieldset class="bar"><legend class="vh">Kinds</legend>{"".join(boxes)}</fieldset>'
+    return (
+        f'<fieldset class="bar kinds"><legend class="vh">Kinds</legend>{"".join(boxes)}</fieldset>'
+    )
 
 
 _JUMP = (
@@ -614,18 +633,17 @@ _JUMP = (
 )
 
 # %% ../nbs/13_display.ipynb #23485852
-def _cases_by_document(gold: Sequence[Document], systems: Sequence) -> dict[str, list[_Case]]:
-    """The cases of all systems in each document, and their counts."""
+def _cases_by_document(
+    gold: Sequence[Document], systems: Sequence
+) -> tuple[dict[str, list[_Case]], list[Counter]]:
+    """The cases of all systems in each document, and how many of each kind each system has."""
     found: dict[str, list[list[Mistake]]] = {doc.id: [[] for _ in systems] for doc in gold}
+    counts: list[Counter] = [Counter() for _ in systems]
     for i, docs in enumerate(systems):
         for case in find_mistakes(gold, docs):
             found[case.doc_id][i].append(case)
-    return {doc_id: _cases(cases) for doc_id, cases in found.items()}
-
-
-def _count_cases(gold: Sequence[Document], systems: Sequence) -> list[Counter]:
-    """For each system, how many cases of each kind it has."""
-    return [Counter(case.kind for case in find_mistakes(gold, docs)) for docs in systems]
+            counts[i][case.kind] += 1
+    return {doc_id: _cases(cases) for doc_id, cases in found.items()}, counts
 
 
 def compare(
@@ -643,7 +661,7 @@ def compare(
     gold = _as_documents(gold)
     systems = [_as_documents(docs) for docs in (pred, pred_b) if docs is not None]
     names = tuple(names)[:2] if len(systems) > 1 else ("",)
-    cases, counts = _cases_by_document(gold, systems), _count_cases(gold, systems)
+    cases, counts = _cases_by_document(gold, systems)
     drawings, all_ = [], 0
     for doc in gold:
         drawings.append(_lay_out(cases[doc.id], all_))
@@ -651,7 +669,9 @@ def compare(
 
     def draw(uid: str) -> str:
         articles = [_compared(uid, *pair, names, all_) for pair in zip(gold, drawings)]
-        top = _kind_rules(uid) + _kind_counts(uid, counts, names) + _KEY + _JUMP
+        top = _kind_rules(uid)
+        top += _kind_counts(uid, counts, names) + _KEY if any(counts) else ""
+        top += _JUMP if all_ else ""
         return top + _pages(articles, [doc.id for doc in gold], page)
 
     name = gold[0].id if len(gold) == 1 else f"{len(gold):,} documents"

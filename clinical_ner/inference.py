@@ -10,6 +10,7 @@ __all__ = ['has_type_heads', 'by_type', 'score_windows', 'allowed_transitions', 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 import torch
@@ -245,17 +246,33 @@ def word_scores(
     return scores
 
 
+def _spans_of_docs(
+    docs: Sequence[Document], scores: np.ndarray, tags: Sequence[str]
+) -> list[list[Span]]:
+    """The spans of each document by the (N, L) scores of the words of all, decoded at once."""
+    words = [doc_words(doc) for doc in docs]
+    places = np.cumsum([0, *map(len, words)])
+    path = decode_tags(scores, tags, places[:-1])
+    return [
+        tags_to_scored_spans(path[a:b], scores[a:b], offsets, tags)
+        for a, b, offsets in zip(places, places[1:], words)
+    ]
+
+
 def spans_from_scores(
-    doc: Document,
-    scores: np.ndarray,  # (words, L) log-probabilities, or (words, K, 3) for each of K types
+    docs: Sequence[Document],  # D documents
+    scores: Sequence[np.ndarray],  # of each (words, L) log-probabilities, or (words, K, 3)
     tags: Sequence[str],  # names of L classes
-) -> list[Span]:
-    """The spans of `doc` by the network's scores: the best valid tags, as spans."""
-    words = doc_words(doc)
-    if scores.ndim == 2:
-        return tags_to_scored_spans(decode_tags(scores, tags), scores, words, tags)
-    spans: list[Span] = []
-    for label, own in zip(dict.fromkeys(tag[2:] for tag in tags[1:]), scores.swapaxes(0, 1)):
-        names = ["O", f"B-{label}", f"I-{label}"]
-        spans += tags_to_scored_spans(decode_tags(own, names), own, words, names)
-    return sorted(spans)
+) -> list[list[Span]]:  # of each document
+    """The spans of documents by the network's scores: the best valid tags, as spans."""
+    if not docs:
+        return []
+    rows = np.concatenate(scores)
+    if rows.ndim == 2:
+        return _spans_of_docs(docs, rows, tags)
+    labels = dict.fromkeys(tag[2:] for tag in tags[1:])
+    by_label = [
+        _spans_of_docs(docs, own, ["O", f"B-{label}", f"I-{label}"])
+        for label, own in zip(labels, rows.swapaxes(0, 1))
+    ]
+    return [sorted(chain.from_iterable(spans)) for spans in zip(*by_label)]

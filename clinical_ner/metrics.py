@@ -11,7 +11,6 @@ __all__ = ['N2C2_TYPES', 'Scores', 'pair_documents', 'largest_matching', 'label_
 
 # %% ../nbs/09_metrics.ipynb #65e69fd0
 import csv
-import html
 import io
 import re
 from bisect import bisect_left
@@ -24,7 +23,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from .core import Document, Span, span_text
+from .core import Document, Span, escape_text, span_text
 from clinical_ner.tags import (
     doc_words,
     fit_spans,
@@ -84,11 +83,11 @@ class Scores:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        head, *rows = [[html.escape(cell) for cell in row] for row in self._grid()]
+        head, *rows = [[escape_text(cell) for cell in row] for row in self._grid()]
         cells = ["".join(f"<td>{cell}</td>" for cell in row[1:]) for row in rows]
         body = "".join(f"<tr><th>{row[0]}</th>{line}</tr>" for row, line in zip(rows, cells))
         return (
-            f"<table><caption>{html.escape(self.caption)}</caption><thead><tr>"
+            f"<table><caption>{escape_text(self.caption)}</caption><thead><tr>"
             + "".join(f"<th>{name.replace(' ', '<br>', 1)}</th>" for name in head)
             + f"</tr></thead><tbody>{body}</tbody></table>"
         )
@@ -592,7 +591,7 @@ class Ceiling:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return f"<p>{html.escape(str(self))}</p>"
+        return f"<p>{escape_text(str(self))}</p>"
 
 
 def _through_tags(

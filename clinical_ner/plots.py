@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.transforms import ScaledTranslation
 
 from .core import Document, count_labels, label_color, span_text
 from .errors import KINDS, Mistake, confusion
@@ -196,8 +197,10 @@ def _name_mix_ups(ax: Axes, columns: list[str], counts: np.ndarray):
 
 def _mark_types(ax: Axes, names: list[str], along: str):
     """A small square in the colour of each type beside its row, or under its column."""
-    place = [(-0.008, i) if along == "y" else (i, -0.008) for i in range(len(names))]
+    place = [(0, i) if along == "y" else (i, 0) for i in range(len(names))]
     transform = ax.get_yaxis_transform() if along == "y" else ax.get_xaxis_transform()
+    away = (-5 / 72, 0) if along == "y" else (0, -5 / 72)  # inches
+    transform = transform + ScaledTranslation(*away, ax.figure.dpi_scale_trans)
     colors = [_QUIET if name in ("missed", "spurious") else _color(name) for name in names]
     ax.scatter(*zip(*place), c=colors, s=14, marker="s", transform=transform, clip_on=False)
 
@@ -218,7 +221,7 @@ def plot_confusion(
     _write_counts(ax, counts, share, colors)
     _name_rows(ax, rows)
     ax.set_ylim(size - 0.5, -0.5)
-    ax.tick_params(axis="both", length=0, pad=6, labelsize=8 if size < 60 else 7)
+    ax.tick_params(axis="both", length=0, pad=9, labelsize=8 if size < 60 else 7)
     ax.grid(False)
     ax.hlines(np.arange(1, size) - 0.5, -0.5, size - 0.5, color=_QUIET, lw=0.4, alpha=0.3)
     ax.vlines(np.arange(1, size) - 0.5, -0.5, size - 0.5, color=_QUIET, lw=0.4, alpha=0.3)

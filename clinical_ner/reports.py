@@ -163,7 +163,9 @@ _REPORT_STYLE = (
     "padding:2px 0 4px}.cner :is(th,td){padding:3px 14px 3px 0;text-align:right;"
     "border-bottom:1px solid var(--line);font-weight:400}.cner td{white-space:nowrap}.cner thead th{color:var(--soft);"
     "vertical-align:bottom}.cner tr>:first-child{text-align:start}"
-    "@media print{.cner h2{break-after:avoid}.cner .chart{break-inside:avoid}}"
+    ".cner .wide+.wide{margin-top:14px}"
+    "@media print{.cner h2{break-after:avoid}.cner .chart{break-inside:avoid}.cner .wide{overflow:visible}"
+    ".cner table{font-size:10px}.cner :is(th,td){padding:2px 6px 2px 0}}"
 )
 
 

@@ -162,9 +162,10 @@ def predict_stream(
     """
     options = {"token_budget": token_budget, "precision": precision}
     for some, windows in _windows_ahead(tagger, _groups(docs, 256, 1_000_000)):
-        for doc, rows in zip(some, word_scores(tagger.net, windows, some, **options)):
+        scores = word_scores(tagger.net, windows, some, **options)
+        for doc, spans in zip(some, spans_from_scores(some, scores, tagger.tags)):
             meta = {key: value for key, value in doc.meta.items() if key not in _ABOUT_SPANS}
-            yield replace(doc, spans=spans_from_scores(doc, rows, tagger.tags), meta=meta)
+            yield replace(doc, spans=spans, meta=meta)
 
 
 def predict(

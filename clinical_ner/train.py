@@ -7,6 +7,7 @@ __all__ = ['NEVER', 'with_validation', 'training_rows', 'validate', 'word_loss',
            'run_process', 'fine_tune', 'cross_predict']
 
 # %% ../nbs/10_train.ipynb #e9b52762
+import errno
 import gc
 import hashlib
 import json
@@ -163,10 +164,11 @@ def validate(
         part = [doc for doc, _ in some]
         windows = make_windows(part, tagger.tokenizer)
         part_scores = word_scores(tagger.net, windows, part, precision=precision)
-        for (doc, gold), scores in zip(some, part_scores):
+        for (_, gold), scores in zip(some, part_scores):
             loss -= float(np.take_along_axis(scores, gold[..., None], -1).sum())
             count += len(gold)
-            found.append(Document(doc.id, doc.text, spans_from_scores(doc, scores, tagger.tags)))
+        spans = spans_from_scores(part, part_scores, tagger.tags)
+        found += [Document(doc.id, doc.text, own) for doc, own in zip(part, spans)]
     row = evaluate(docs, found)["micro"]
     metrics = {name: row[f"strict_{name}"] for name in ("precision", "recall", "f1")}
     return {"loss": loss / max(1, count)} | metrics
@@ -536,6 +538,9 @@ def _run(trainer: EntityTrainer, checkpoint: Path | None, say: Callable[[str], N
         return "done"
     except torch.OutOfMemoryError:
         return "out of memory"
+    except (OSError, RuntimeError, SafetensorError) as error:
+        _check_disk(trainer, error)
+        raise
     except KeyboardInterrupt:
         best = trainer.state.best_model_checkpoint
         if not best:
@@ -544,6 +549,21 @@ def _run(trainer: EntityTrainer, checkpoint: Path | None, say: Callable[[str], N
         say(f"interrupted: the tagger is that of epoch {_best_epoch(trainer)}")
         trainer._load_best_model()
         return "interrupted"
+
+
+def _check_disk(trainer: Trainer, error: Exception):
+    """Raise `OSError` where a checkpoint could not be written for want of room."""
+    folder = Path(trainer.args.output_dir)
+    needed = 12 * sum(weight.numel() for weight in trainer.model.parameters())  # with two moments
+    free = shutil.disk_usage(folder).free if folder.exists() else needed
+    if free < needed:
+        last = last_checkpoint(folder)
+        raise OSError(
+            errno.ENOSPC,
+            f"the disk of {folder} is full: a checkpoint takes {needed / 1e9:.2g} GB, and"
+            f" {free / 1e9:.2g} GB are free; make room, then call again with resume=True: the run"
+            f" goes on from {last.name if last else 'its start, for no checkpoint is whole'}",
+        ) from error
 
 
 def _check_loss(trainer: Trainer):

@@ -23,9 +23,11 @@ import numpy as np
 import traitlets
 
 from clinical_ner.core import (
+    HIDDEN,
     Document,
     Span,
     count_labels,
+    escape_text,
     label_color,
     span_text,
     target_path,
@@ -43,20 +45,21 @@ const count = (text, end) => Array.from(text.slice(0, end)).length;
 function place(node, offset) {  // of a character in the note, or null
   if (node.nodeType === Node.TEXT_NODE) {
     const own = node.parentElement.closest("[data-s]");
-    return own ? +own.dataset.s + count(node.data, offset) : null;
+    if (!own) return null;
+    return +own.dataset.s + (own.matches(".cner-hidden") ? +(offset > 0) : count(node.data, offset));
   }
   const child = node.childNodes[offset];
   const next = child && (child.nodeType !== 1 ? child.parentElement.closest("[data-s]")
     : child.matches("[data-s]") ? child : child.querySelector("[data-s]"));
   if (next) return +next.dataset.s;
-  const all = node.matches("[data-s]") ? [node] : node.querySelectorAll("[data-s]");
+  const all = [node, ...node.querySelectorAll("[data-s]")].filter((own) => own.matches("[data-s]"));
   const last = all[all.length - 1];
-  return last ? +last.dataset.s + count(last.textContent) : null;
+  return last ? place(last.lastChild, last.lastChild.length) : null;
 }
 
 function render({ model, el }) {
   const root = document.createElement("div");
-  root.className = "cner";
+  root.className = "cner-widget";
   root.tabIndex = 0;
   root.setAttribute("data-lm-suppress-shortcuts", "true");  // JupyterLab's keys are not ours
   root.innerHTML = model.get("snapshot");
@@ -131,24 +134,24 @@ export default { render };
 
 # %% ../nbs/14_widgets.ipynb #4201a8f7
 _STYLE = """
-.cner {color:var(--jp-ui-font-color1,inherit);font:14px/1.4 system-ui,sans-serif;outline:none;
+.cner-widget {color:var(--jp-ui-font-color1,inherit);font:14px/1.4 system-ui,sans-serif;outline:none;
   container-type:inline-size;--line:color-mix(in srgb,currentColor 28%,transparent);
   --soft:color-mix(in srgb,currentColor 9%,transparent)}
-.cner button,.cner select,.cner input {font:inherit;color:inherit;background:transparent;
+.cner-widget button,.cner-widget select,.cner-widget input {font:inherit;color:inherit;background:transparent;
   border:1px solid var(--line);border-radius:5px;padding:2px 8px}
-.cner input[type=range] {padding:0;border:0}
+.cner-widget input[type=range] {padding:0;border:0}
 .cner-columns>div {display:grid;gap:8px;align-content:start;grid-template-columns:minmax(0,1fr)}
-.cner select option {color:CanvasText;background:Canvas}
-.cner button {cursor:pointer;min-height:26px}
-.cner button:hover {background:var(--soft)}
-.cner :focus-visible,.cner:focus-visible {outline:2px solid #2a7de1;outline-offset:1px}
-.cner [aria-pressed=true] {background:color-mix(in srgb,#2a7de1 28%,transparent);
+.cner-widget select option {color:CanvasText;background:Canvas}
+.cner-widget button {cursor:pointer;min-height:26px}
+.cner-widget button:hover {background:var(--soft)}
+.cner-widget :focus-visible,.cner-widget:focus-visible {outline:2px solid #2a7de1;outline-offset:1px}
+.cner-widget [aria-pressed=true] {background:color-mix(in srgb,#2a7de1 28%,transparent);
   border-color:#2a7de1;font-weight:600}
 .cner-row {display:flex;flex-wrap:wrap;gap:6px 10px;align-items:center;margin:6px 0}
 .cner-row label {display:inline-flex;gap:6px;align-items:center}
 .cner-columns {display:grid;gap:14px;grid-template-columns:minmax(0,1fr)}
 .cner-scroll {overflow:auto;border:1px solid var(--line);border-radius:6px;position:relative}
-.cner table {border-collapse:collapse;margin:0}
+.cner-widget table {border-collapse:collapse;margin:0}
 .cner-figures td,.cner-figures th {padding:1px 10px 1px 0;text-align:right;font-weight:400}
 .cner-figures td {font-variant-numeric:tabular-nums;font-weight:600}
 .cner-matrix th {font-weight:400;font-size:12px;text-align:right;padding:0 6px;white-space:nowrap}
@@ -156,6 +159,7 @@ _STYLE = """
 .cner-matrix thead span {display:block;width:34px;writing-mode:vertical-rl;transform:rotate(180deg);
   max-height:110px;overflow:hidden;text-overflow:ellipsis}
 .cner-matrix thead td {border:0}
+.cner-matrix caption {text-align:start;padding:3px 6px}
 .cner-matrix tbody td {padding:0;border:1px solid var(--soft);width:34px}
 .cner-matrix button {border:0;border-radius:0;padding:0 2px;width:100%;min-width:34px;font-size:12px}
 .cner-matrix button[aria-pressed=true] {outline:2px solid #2a7de1;outline-offset:-2px}
@@ -175,15 +179,21 @@ _STYLE = """
 .cner-note [data-s] {-webkit-box-decoration-break:clone;box-decoration-break:clone}
 .cner-note [data-l]::after {content:attr(data-l);font-size:11px;margin:0 2px;
   padding:0 3px;border-radius:3px;background:var(--soft)}
-.cner-here {outline:2px solid currentColor;outline-offset:2px;border-radius:2px}
-.cner progress {width:200px;accent-color:#2a7de1}
-.cner kbd {font:11px ui-monospace,monospace;border:1px solid var(--line);border-radius:3px;
+.cner-hidden {font:11px ui-monospace,monospace;border:1px dashed;border-radius:3px}
+.cner-here {border-block:2px solid}
+.cner-widget progress {width:200px;accent-color:#2a7de1}
+.cner-widget kbd {font:11px ui-monospace,monospace;border:1px solid var(--line);border-radius:3px;
   padding:0 4px;margin-left:4px}
 @container (min-width:1000px) {.cner-columns {grid-template-columns:minmax(0,5fr) minmax(0,7fr)}
   .cner-queue {max-height:480px}
   .cner-columns.cner-narrow {grid-template-columns:minmax(0,3fr) minmax(0,9fr)}}
 .cner-swatch {display:inline-block;width:10px;height:10px;border-radius:2px;margin-right:5px}
 """
+
+_SCROLLED = """
+.cner-here::before {content:"";display:inline-block;position:relative;top:-120px;
+  scroll-initial-target:nearest}
+"""  # shows the place in view where no script can
 
 
 class _Pane(anywidget.AnyWidget):
@@ -233,14 +243,16 @@ class _Shown:
         return _Pane(self, self.static().html if self.keep_text else self._line_html())
 
     def _line_html(self) -> str:
-        return f"<div>{html.escape(self.line())}; run the cell to see more</div>"
+        return f"<div>{escape_text(self.line())}; run the cell to see more</div>"
 
     def static(self) -> _Static:
         """The page as it is now, for a place without a kernel. It holds words of the notes."""
         page = self.page()
         for name, part in self.slots().items():
             page = page.replace(f'data-slot="{name}">', f'data-slot="{name}">{part}', 1)
-        return _Static(f'<div><style>{_STYLE}</style><div class="cner">{page}</div></div>')
+        return _Static(
+            f'<div><style>{_STYLE}{_SCROLLED}</style><div class="cner-widget">{page}</div></div>'
+        )
 
     def _repr_mimebundle_(self, **options):
         bundle = self.pane._repr_mimebundle_(**options) or {}
@@ -260,32 +272,54 @@ class _Layer:
     value: str = ""  # what a click on it says
 
 
-def _line(layer: _Layer, depth: int) -> str:
+def _line(layer: _Layer, depth: int, width: int = 2) -> str:
     """The CSS background that is the line of a layer."""
     color = label_color(layer.span.label)
     paint = f"linear-gradient({color},{color})"
     if layer.dashed:
         paint = f"repeating-linear-gradient(90deg,{color} 0 5px,transparent 5px 8px)"
-    return f"{paint} 0 calc(100% - {3 * depth}px)/100% 2px no-repeat"
+    return f"{paint} 0 calc(100% - {3 * depth}px)/100% {width}px no-repeat"
 
 
-def _stretch(text: str, start: int, layers: list[_Layer], names: list[str]) -> str:
+def _shown_text(text: str, start: int) -> str:
+    """Text as HTML; what is hidden is shown by its number, in an element that knows its place."""
+    out = []
+    for i, part in enumerate(HIDDEN.split(text)):
+        body = escape_text(part).replace("\r", "&#13;")  # a browser would make it a line feed
+        name = ' class="cner-hidden"' if i % 2 else ""
+        out.append(f'<span data-s="{start}"{name}>{body}</span>' if i and part else body)
+        start += len(part)
+    return "".join(out)
+
+
+def _stretch(
+    text: str, start: int, layers: list[_Layer], gaps: list[_Layer], names: list[_Layer]
+) -> str:
     """One stretch of text as an element."""
-    body = html.escape(text).replace("\r", "&#13;")  # a browser would make it a line feed
-    if not layers:
+    body = _shown_text(text, start)
+    if not layers and not gaps:
         return f'<span data-s="{start}">{body}</span>'
     layers = sorted(layers, key=lambda layer: (layer.span.start - layer.span.end, layer.dashed))
-    inner = layers[-1]
+    inner = (layers or gaps)[-1]
     lines = [_line(layer, len(layers) - 1 - i) for i, layer in enumerate(layers)]
-    style = f"background:{','.join(lines)},{label_color(inner.span.label)}26"
-    label = f' data-l="{html.escape(" · ".join(names))}"' if names else ""
-    title = html.escape(" in ".join(dict.fromkeys(layer.span.label for layer in reversed(layers))))
+    lines += [_line(layer, len(layers) + i, 1) for i, layer in enumerate(gaps)]
+    tint = f",{label_color(inner.span.label)}26" if layers else ""
+    style = f"background:{','.join(lines)}{tint};padding-bottom:{3 * len(lines)}px"
+    style += f";line-height:calc(1.95em + {6 * (len(lines) - 2)}px)" if len(lines) > 2 else ""
+    names = sorted(names, key=lambda layer: layer.span.end - layer.span.start)
+    said = escape_text(" · ".join(layer.name for layer in names))
+    label = f' data-l="{said}"' if names else ""
+    title = escape_text(" in ".join(dict.fromkeys(layer.span.label for layer in reversed(layers))))
+    title = f' title="{title}"' if title else ""
     click = f' data-do="pick" data-value="{html.escape(inner.value)}"' if inner.value else ""
     here = ' class="cner-here"' if any(layer.here for layer in layers) else ""
-    return (
-        f'<span data-s="{start}"{here}{label}{click} title="{title}" '
-        f'style="{style};padding-bottom:{3 * len(layers)}px">{body}</span>'
-    )
+    return f'<span data-s="{start}"{here}{label}{click}{title} style="{style}">{body}</span>'
+
+
+def _label_place(text: str, span: Span) -> int:
+    """Where the name of a span stands: before a blank at its end, since a line may break there."""
+    words = text[span.start : span.end]
+    return span.start + (len(words.rstrip()) or len(words))
 
 
 def _note_html(
@@ -296,18 +330,19 @@ def _note_html(
     parts = [
         (layer, layer.span.fragments or ((layer.span.start, layer.span.end),)) for layer in layers
     ]
-    points = sorted({0, len(text), *(p for _, own in parts for pair in own for p in pair)})
+    ends = {id(layer): _label_place(text, layer.span) for layer in layers}
+    points = {0, len(text), *ends.values(), *(p for _, own in parts for pair in own for p in pair)}
+    points = sorted(points)
     position = {point: i for i, point in enumerate(points)}
-    covering: dict[int, list] = defaultdict(list)
-    names: dict[int, list] = defaultdict(list)
+    covering, gaps, names = (defaultdict(list) for _ in range(3))
     for layer, own in parts:
-        for start, end in own:
-            for i in range(position[start], position[end]):
-                covering[i].append(layer)
+        for i in range(position[layer.span.start], position[layer.span.end]):
+            inside = any(start <= points[i] < end for start, end in own)
+            (covering if inside else gaps)[i].append(layer)
         if layer.name:
-            names[position[layer.span.end] - 1].append(layer.name)
+            names[position[ends[id(layer)]] - 1].append(layer)
     return "".join(
-        _stretch(text[a:b], a, covering[i], names[i])
+        _stretch(text[a:b], a, covering[i], gaps[i], names[i])
         for i, (a, b) in enumerate(zip(points, points[1:]))
     )
 
@@ -499,7 +534,7 @@ def _type_figures(cases: _Cases, threshold: float) -> tuple[np.ndarray, ...]:
 def _button(action: str, value: str, text: str, pressed: bool | None = None, **attributes) -> str:
     """A button that reports `action` and `value`; `text` is HTML."""
     state = "" if pressed is None else f' aria-pressed="{str(pressed).lower()}"'
-    more = "".join(f' {k.replace("_", "-")}="{html.escape(v)}"' for k, v in attributes.items())
+    more = "".join(f' {k.replace("_", "-")}="{escape_text(v)}"' for k, v in attributes.items())
     return f'<button data-do="{action}" data-value="{html.escape(str(value))}"{state}{more}>{text}</button>'
 
 
@@ -534,7 +569,7 @@ def _types_html(cases: _Cases, shown: np.ndarray, choice: _Choice) -> str:
         label = cases.labels[i]
         width = f"width:{100 * counts[i] / most:.1f}%;background:{label_color(label)}"
         text = (
-            f'<b>{html.escape(label)}</b><i style="{width}"></i>'
+            f'<b>{escape_text(label)}</b><i style="{width}"></i>'
             f"<span>{counts[i]:,} · F1 {f1[i]:.3f}</span>"
         )
         rows.append(_button("label", label, text, choice.label == label, title=label))
@@ -572,7 +607,7 @@ def _matrix_html(cases: _Cases, shown: np.ndarray, choice: _Choice) -> str:
     outside = len(cases.labels)
     types = [(i, cases.labels[i]) for i in order]
     columns, rows = [(outside, "missed"), *types], [(outside, "spurious"), *types]
-    head = "".join(f'<th scope="col"><span>{html.escape(name)}</span></th>' for _, name in columns)
+    head = "".join(f'<th scope="col"><span>{escape_text(name)}</span></th>' for _, name in columns)
     body = []
     for i, gold in rows:
         total = max(1, int(counts[i].sum()))
@@ -580,7 +615,7 @@ def _matrix_html(cases: _Cases, shown: np.ndarray, choice: _Choice) -> str:
             _matrix_cell(gold, found, int(counts[i, j]), counts[i, j] / total, choice.cell == (gold, found))
             for j, found in columns
         )  # fmt: skip
-        body.append(f'<tr><th scope="row">{html.escape(gold)}</th>{cells}</tr>')
+        body.append(f'<tr><th scope="row">{escape_text(gold)}</th>{cells}</tr>')
     rest = len(cases.labels) - len(order)
     note = f"{rest} types with fewer or no cases not shown" if rest else ""
     return (
@@ -604,10 +639,10 @@ def _list_html(cases: _Cases, numbers: np.ndarray, choice: _Choice, contexts: Mi
     rows = []
     for number in numbers[first : first + _PAGE].tolist():
         item = cases.items[number]
-        words = html.escape(contexts.context(item, _WIDTH))
+        words = escape_text(contexts.context(item, _WIDTH))
         score = min((span.score for span in item.pred), default=1.0)
         sure = f" · score {score:.2f}" if score < 1 else ""
-        text = f"<small>{html.escape(_kind_line(item))} · {html.escape(item.doc_id)}{sure}</small><bdi>{words}</bdi>"
+        text = f"<small>{escape_text(_kind_line(item))} · {escape_text(item.doc_id)}{sure}</small><bdi>{words}</bdi>"
         current = {"aria_current": "true"} if number == choice.item else {}
         rows.append(_button("item", number, text, **current))
     last = min(first + _PAGE, len(numbers))
@@ -633,7 +668,7 @@ def _text_html(cases: _Cases, choice: _Choice) -> str:
         _Layer(s, True, "" if s in right else f"found {s.label}", s in item.pred) for s in found
     ]
     head = (
-        f"<strong>{html.escape(item.doc_id)}</strong><span>{html.escape(_kind_line(item))}</span>"
+        f"<strong>{escape_text(item.doc_id)}</strong><span>{escape_text(_kind_line(item))}</span>"
     )
     legend = "<small>solid line: gold; dashed line: found</small>"
     return (
@@ -1217,7 +1252,7 @@ class Review(_Shown):
         buttons = "".join(_button(do, v, f"{text}<kbd>{key}</kbd>") for do, v, text, key in keys)
         labels = "".join(
             _button("label", name, f'<span class="cner-swatch" style="background:{label_color(name)}"></span>'
-                    + html.escape(name) + (f"<kbd>{i}</kbd>" if i < 10 else ""))
+                    + escape_text(name) + (f"<kbd>{i}</kbd>" if i < 10 else ""))
             for i, name in enumerate(self.labels, 1)
         )  # fmt: skip
         exports = _button("export", "brat", "write brat") + _button(
@@ -1250,7 +1285,7 @@ def _state_html(review: Review) -> str:
     bar = f'<progress max="{max(1, len(queue))}" value="{done}" aria-label="decided"></progress>'
     return (
         f'<div class="cner-row">{bar}<strong>{review.progress()}</strong>'
-        f'<span role="status">{html.escape(review.message)}</span></div>'
+        f'<span role="status">{escape_text(review.message)}</span></div>'
     )
 
 
@@ -1264,11 +1299,11 @@ def _entry_line(doc: Document, entry: _Entry) -> str:
     sure = f" · {score:.2f}" if score < 1 and not entry.decided else ""
     maybe = " · ?" if entry.proposed and not entry.decided else ""
     state = entry.decided or "open"
-    body = f"<bdi>{html.escape(words[:80])}</bdi>"
+    body = f"<bdi>{escape_text(words[:80])}</bdi>"
     body = f"<s>{body}</s>" if entry.decided and not entry.spans else body
     return (
-        f'<small><span title="{state}">{mark}</span> {html.escape(names)}{sure}{maybe} · '
-        f"{html.escape(doc.id)}</small>{body}"
+        f'<small><span title="{state}">{mark}</span> {escape_text(names)}{sure}{maybe} · '
+        f"{escape_text(doc.id)}</small>{body}"
     )
 
 
@@ -1289,13 +1324,13 @@ def _queue_html(review: Review) -> str:
 def _about_html(review: Review) -> str:
     """The entry in view, its proposal, and the selection."""
     doc, entry = review.work.docs[review.current[0]], review.entry()
-    parts = [f"<strong>{html.escape(doc.id)}</strong>"]
+    parts = [f"<strong>{escape_text(doc.id)}</strong>"]
     if entry:
         now = _key(entry.spans) or "no span"
-        parts.append(f"{html.escape(now)} ({entry.decided or 'open'})")
+        parts.append(f"{escape_text(now)} ({entry.decided or 'open'})")
     if entry and entry.proposed:
         words = " + ".join(span_text(doc, span) for span in entry.proposed)
-        parts.append(f"perhaps: {html.escape(_key(entry.proposed))} “{html.escape(words)}”")
+        parts.append(f"perhaps: {escape_text(_key(entry.proposed))} “{escape_text(words)}”")
     if review.selected:
         start, end = review.selected
         parts.append(f"<em>selected {start}-{end}: a type adds it, b makes it the boundary</em>")

@@ -222,6 +222,14 @@ def write_broken(folder):
     return folder / "notes.jsonl"
 
 
+def check_silent(folder, *told):
+    """The planted word is in no file of a folder, and in nothing that was told."""
+    files = [path for path in Path(folder).rglob("*") if path.is_file()]
+    assert files
+    for text in [*told, *(path.read_text(errors="replace") for path in files)]:
+        assert SECRET not in text and SECRET.lower() not in text
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_broken_documents_are_rejected_and_no_text_is_told(tiny, tmp_path, workers, capfd):
     source = write_broken(tmp_path)
@@ -235,9 +243,41 @@ def test_broken_documents_are_rejected_and_no_text_is_told(tiny, tmp_path, worke
         assert any(part in reasons for part in word.split("|")), word
     told = "".join(capfd.readouterr())
     assert "doc/s" in told or "s/doc" in told
-    files = [path for path in (tmp_path / "o").rglob("*") if path.is_file()]
-    for text in [told, *(path.read_text(errors="replace") for path in files)]:
-        assert SECRET not in text and SECRET.lower() not in text
+    check_silent(tmp_path / "o", told)
+
+
+def load_fragile(folder, **options):
+    """A tagger that fails on the document "bad", with the text as the message of its error."""
+    from clinical_ner import bulk
+    from clinical_ner.tagger import Tagger, predict_stream
+
+    def fail(tagger, docs, **settings):
+        for doc in docs:
+            if doc.id == "bad":
+                raise IndexError(doc.text)
+            yield from predict_stream(tagger, [doc], **settings)
+
+    bulk.predict_stream = fail
+    return Tagger.load(folder, **options)
+
+
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_workers_that_fail_tell_no_text(engine, tiny, tmp_path, request, monkeypatch, capfd):
+    from clinical_ner import bulk
+
+    logs = []
+    if engine == "ray":
+        ray = request.getfixturevalue("cluster")
+        logs = [ray._private.worker.global_worker.node.get_logs_dir_path()]
+    monkeypatch.setattr(bulk, "predict_stream", bulk.predict_stream)  # back to this afterwards
+    docs = [Document(name, f"{SECRET} here.") for name in ("a", "b", "bad", "c")]
+    write_jsonl(docs, tmp_path / "notes.jsonl")
+    options = {"engine": engine, "workers": 2, "part_size": 2, "load": load_fragile}
+    counts = run(tmp_path / "notes.jsonl", tmp_path / "o", tiny, progress=True, **options)["counts"]
+    assert (counts["documents"], counts["rejected"]) == (3, 1)
+    assert "IndexError" in (tmp_path / "o/rejected.jsonl").read_text()
+    for folder in [tmp_path / "o", *logs]:
+        check_silent(folder, *capfd.readouterr())
 
 
 def test_text_files_that_cannot_be_read_are_rejected(tiny, tmp_path):
@@ -470,7 +510,8 @@ def cluster():
     """A Ray of this machine alone, with room for two workers."""
     ray = pytest.importorskip("ray")
     before = {name: os.environ.get(name) for name in ("PYTHONPATH", "RAY_USAGE_STATS_ENABLED")}
-    os.environ.update(PYTHONPATH=str(ROOT), RAY_USAGE_STATS_ENABLED="0")
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    os.environ.update(PYTHONPATH=path, RAY_USAGE_STATS_ENABLED="0")
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
     yield ray
     ray.shutdown()

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clinical_ner.core import Document, Span, replace
+from clinical_ner.errors import confusion, find_mistakes
 from clinical_ner.formats import read_brat
 from clinical_ner.metrics import (
     dictionary_baseline,
@@ -274,3 +275,13 @@ def test_dictionary_reproduces_flat_training_documents():
             text += name
         docs.append(Document(str(n), text, found))
     assert evaluate(docs, dictionary_baseline(docs, docs))["micro", "strict_f1"] == 1.0
+
+
+def test_no_label_runs_or_turns_text_around_in_a_table():
+    label = '<script>x</script>"><img src=x onerror=x></style>\u202e\u2066'
+    docs = [Document("d", "one two", [Span(0, 3, label), Span(4, 7, "Drug")])]
+    wrong = [Document("d", "one two", [Span(0, 3, "Drug")])]
+    for table in (evaluate(docs, wrong), confusion(find_mistakes(docs, wrong))):
+        html = table._repr_html_()
+        assert "&lt;script&gt;" in html and "[U+202E][U+2066]" in html
+        assert not re.search(r"<(script|img|/style)", html) and not set("\u202e\u2066") & set(html)

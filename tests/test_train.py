@@ -27,6 +27,7 @@ from clinical_ner.corpora import medmentions
 from clinical_ner.encoders import has_bfloat16
 from clinical_ner.tagger import Tagger, predict
 from clinical_ner.train import fine_tune, last_checkpoint
+from clinical_ner.widgets import review
 
 DRUGS = ["aspirin", "metoprolol", "insulin", "warfarin", "heparin", "lasix"]
 
@@ -103,6 +104,28 @@ def test_a_run_leaves_everything_behind(run):
     assert (folder / "history.csv").read_text().count("\n") == 4
     assert (folder / "train.log").read_text().count("epoch ") == 3
     assert len(list((folder / "checkpoints").glob("checkpoint-*"))) <= 2
+
+
+def test_what_was_reviewed_is_trained_on(toy, tmp_path):
+    swapped = {"Drug": "Strength", "Strength": "Drug"}
+    found = [
+        replace(doc, spans=[replace(s, label=swapped[s.label], score=0.4) for s in doc.spans[:-1]])
+        for doc in CORPUS["train"]
+    ]
+    work = review(found, save_to=tmp_path / "review", order="document")
+    for d, key in work.work.queue():
+        work.act("pick", f"{d} {key}")
+        work.act("label", swapped[work.entry().spans[0].label])
+    for d, doc in enumerate(CORPUS["train"]):  # what was missed in each
+        work.act("pick", f"{d} {work.work.queue()[3 * d][1]}")
+        work.act("select", [doc.spans[-1].start, doc.spans[-1].end])
+        work.act("label", "Strength")
+    again = review(found, save_to=tmp_path / "review")  # as after a restart
+    reviewed = again.documents()
+    assert [doc.spans for doc in reviewed] == [doc.spans for doc in CORPUS["train"]]
+    corpus = {"train": reviewed, "validation": CORPUS["validation"]}
+    tagger, history = fine_tune(corpus, toy, output=tmp_path / "run", **SETTINGS)
+    assert history["f1"].max() > 0.9 and set(tagger.labels) == {"Drug", "Strength"}
 
 
 def test_no_text_in_what_is_written(run):
@@ -298,6 +321,25 @@ def test_out_of_memory_says_what_fits(toy, tmp_path, monkeypatch):
     assert caught.value.__context__ is None  # no traceback that holds the memory
     tagger, _ = fine_tune(CORPUS, toy, output=tmp_path, token_budget=40, **SETTINGS)
     assert tagger.labels == ("Drug", "Strength")
+
+
+def test_a_full_disk_says_so_and_the_run_goes_on(run, toy, tmp_path, monkeypatch):
+    _, whole, _ = run
+    save, written = torch.save, []
+
+    def fill(thing, file, *args, **options):
+        written.append(file)
+        epoch_two = "checkpoint" in str(file) and len({Path(f).parent for f in written}) > 1
+        save(thing, "/dev/full" if epoch_two else file, *args, **options)
+
+    usage = shutil.disk_usage(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", fill)
+        patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10))
+        with pytest.raises(OSError, match="is full.*resume=True: the run goes on from checkpoint-"):
+            fine_tune(CORPUS, toy, output=tmp_path, **SETTINGS)
+    resumed, _ = fine_tune(CORPUS, toy, output=tmp_path, resume=True, **SETTINGS)
+    assert_same_weights(resumed, whole)
 
 
 def test_a_loss_that_is_not_a_number_is_an_error(toy, tmp_path):

@@ -246,6 +246,57 @@ def test_stretches_are_the_text_and_know_their_place(seed):
         at += len(part)
 
 
+HIDDEN_TEXT = "\ufeffab\u202ecd\u200b\r\n\u2066 e\U000e0041\x07"
+
+
+def test_hidden_characters_are_shown_by_number_and_keep_their_place():
+    shown = _note_html(HIDDEN_TEXT, [_Layer(Span(1, 6, "\u202eX"), name="\u202eX")])
+    parts = re.findall(r'data-s="(\d+)"([^>]*)>([^<]*)', shown)
+    read = [(int(start), text) for start, _, text in parts if text]
+    assert read == [
+        (0, "[U+FEFF]"), (1, "ab"), (3, "[U+202E]"), (4, "cd"), (6, "[U+200B]"), (7, "&#13;\n"),
+        (9, "[U+2066]"), (10, " e"), (12, "[U+E0041]"), (13, "[U+0007]"),
+    ]  # fmt: skip
+    assert all(("cner-hidden" in more) == text.startswith("[U+") for _, more, text in parts if text)
+    assert 'data-l="[U+202E]X"' in shown and not set(HIDDEN_TEXT) & set(
+        "".join(shown.split())
+    ) - set("abcde")
+
+
+def test_no_hidden_character_reaches_the_pages(tmp_path):
+    doc = Document(
+        "i\u202ed", HIDDEN_TEXT, [Span(1, 6, "\u202eX", 0.4), Span(0, 2, "Y\u2066", 0.5)]
+    )
+    explorer = explore([doc], [replace(doc, spans=[Span(1, 5, "\u202eX", 0.4)])], train=[doc])
+    work = review([doc], save_to=tmp_path)
+    for page in (explorer, work):
+        html = re.sub(r'data-value="[^"]*"', "", page.static().html)
+        assert "[U+202E]" in html and not set("\u202e\u2066\u200b\ufeff\x07") & set(html)
+    work.act("pick", "0 1-6 \u202eX")
+    work.act("accept", "")
+    assert Span(1, 6, "\u202eX") in work.documents(undecided="keep")[0].spans
+
+
+def test_a_name_stands_before_the_blank_that_ends_a_mention():
+    shown = _note_html("pain  today", [_Layer(Span(0, 6, "Reason"), name="Reason")])
+    [(start, text)] = re.findall(r'data-s="(\d+)" data-l="Reason"[^>]*>([^<]*)<', shown)
+    assert (start, text) == ("0", "pain")
+    blank = _note_html("a  b", [_Layer(Span(1, 3, "Reason"), name="Reason")])
+    assert re.search(r'data-s="1" data-l="Reason"[^>]*>  <', blank)
+
+
+def test_gaps_have_a_line_and_names_come_from_inside_out():
+    parts = ((0, 1), (4, 5), (8, 9))
+    shown = _note_html("a b c d e", [
+        _Layer(Span(0, 9, "X", fragments=parts), name="outer"), _Layer(Span(8, 9, "Y"), name="inner"),
+    ])  # fmt: skip
+    styles = dict(re.findall(r'data-s="(\d)"[^>]*style="([^"]*)"', shown))
+    assert sorted(styles) == ["0", "1", "4", "5", "8"]
+    for place in "15":
+        assert "100% 1px no-repeat" in styles[place] and "26" not in styles[place].split(",")[-1]
+    assert 'data-l="inner · outer"' in shown
+
+
 def test_markup_in_texts_and_labels_is_text():
     doc = Document("<i>id</i>", NASTY, [Span(0, 8, BAD_LABEL), Span(3, 20, BAD_LABEL)])
     found = replace(doc, spans=[Span(1, 8, BAD_LABEL, 0.5)])

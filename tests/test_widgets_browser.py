@@ -77,7 +77,7 @@ def open_page(site, browser):  # noqa: F811
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         pages.append(page)
         page.goto(f"{site}/voila/render/{name}.ipynb")
-        page.wait_for_selector(".cner [data-s]", timeout=60_000)
+        page.wait_for_selector(".cner-widget [data-s]", timeout=60_000)
         return page
 
     yield open_notebook
@@ -125,6 +125,7 @@ def test_explore_filters_recomputes_and_finds(open_page, folder):
     assert f"{table['micro', 'lenient_recall']:.4f}" in slot(page, "scores").inner_text()
     page.locator("input[type=search]").fill("METFORMIN.")
     wait_for_text(page, "list", "<b>id</b>")
+    assert "\u202e" not in page.content()
     assert page.locator("input[type=search]").input_value() == "METFORMIN."
     bars = slot(page, "types").locator("button")
     page.get_by_role("button", name="show all").click()
@@ -161,7 +162,7 @@ def select(page, words):
 
 def press(page, key, expected):
     """Press a key on the widget and wait for what the page says then."""
-    page.locator(".cner").first.focus()
+    page.locator(".cner-widget").first.focus()
     page.keyboard.press(key)
     wait_for_text(page, "state", expected)
 
@@ -203,12 +204,13 @@ def test_review_keeps_everything_through_a_reload(open_page, folder):
 def test_axe_finds_no_violation(open_page, name):
     from axe_playwright_python.sync_playwright import Axe
 
-    found = Axe().run(open_page(name), context=".cner").response["violations"]
+    found = Axe().run(open_page(name), context=".cner-widget").response["violations"]
     assert [(rule["id"], rule["nodes"][0]["html"]) for rule in found] == []
 
 
 def test_a_click_and_a_selection_change_boundaries(open_page, folder):
     page = open_page("bad")
+    assert "\u202e" not in page.content()
     page.locator(".cner-note [data-do=pick]", has_text="rash").click()
     wait_for_text(page, "about", "ADE")
     select(page, "rash \U0001f600 after")
@@ -216,6 +218,11 @@ def test_a_click_and_a_selection_change_boundaries(open_page, folder):
     [line] = (folder / "bad" / "decisions.jsonl").read_text().splitlines()
     [[start, end, *_]] = [row for rows in json.loads(line)["spans"].values() for row in rows]
     assert NASTY[start:end] == "rash \U0001f600 after"
+    select(page, "[U+202E]&")
+    press(page, "b", "bounds: saved")
+    line = (folder / "bad" / "decisions.jsonl").read_text().splitlines()[-1]
+    [[start, end, *_]] = [row for rows in json.loads(line)["spans"].values() for row in rows]
+    assert NASTY[start:end] == "\u202e&"
     page.get_by_role("button", name="4").click()
     wait_for_text(page, "state", "relabel: saved")
 
@@ -234,9 +241,9 @@ def test_jupyterlab_shows_it_and_keeps_its_own_keys_out(folder, browser):  # noq
         page.wait_for_selector("text=/ipykernel\\) \\| Idle/", timeout=60_000)
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name=re.compile("^Run All Cells")).first.click()
-        page.wait_for_selector(".cner [data-slot=list] button", timeout=40_000)
+        page.wait_for_selector(".cner-widget [data-slot=list] button", timeout=40_000)
         cells = page.locator(".jp-Notebook .jp-Cell").count()
-        page.locator(".cner").first.focus()
+        page.locator(".cner-widget").first.focus()
         page.keyboard.press("a")  # in the notebook: a new cell above
         page.locator("[data-do=kind][data-value=missed]").click()
         page.wait_for_selector("[data-value=missed][aria-pressed=true]")

@@ -12,7 +12,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 IMAGES = ROOT / "nbs" / "images"
 CARD = """<body style="margin:0;background:#fff;font-family:sans-serif"><div style="padding:36px 60px">
 <h1 style="font-size:60px;margin:0 0 8px">clinical_ner</h1>
-<p style="font-size:27px;margin:0 0 24px;color:#444">{sentence}</p>{note}</div></body>"""
+<p style="font-size:27px;margin:0 0 24px;color:#444">{sentence}</p>
+<div style="zoom:1.5">{note}</div></div></body>"""
 
 
 def drawn_note() -> str:
@@ -50,6 +51,7 @@ if __name__ == "__main__":
 
     IMAGES.mkdir(exist_ok=True)
     note = drawn_note()
-    draw(f'<body style="margin:8px;background:#fff">{note}</body>', "note.png", 860, None)
+    page = f'<body style="margin:8px;background:#fff;font-family:sans-serif">{note}</body>'
+    draw(page, "note.png", 700, None)
     sentence = title_and_sentence(ROOT / "nbs" / "index.ipynb")[1]
     draw(CARD.format(sentence=sentence, note=note), "social.png", 1200, 630)
