@@ -164,6 +164,15 @@ def test_a_page_with_its_widgets_and_names_is_clean():
     assert "`predict(`" in wrong
 
 
+def test_a_picture_that_happens_to_hold_the_name_of_this_machine(monkeypatch):
+    monkeypatch.setattr("socket.gethostname", lambda: "vm")
+    picture = {"output_type": "display_data", "data": {"image/png": "iVBO+vm/1uF0"}}
+    text = {"output_type": "stream", "text": "saved on vm"}
+    for output, count in ((picture, 0), (text, 1)):
+        cell = {"cell_type": "code", "source": "draw()", "outputs": [output]}
+        assert len(page_faults({"cells": [cell], "metadata": {}}, set())) == count
+
+
 def test_a_command_that_fails_is_an_error(tmp_path):
     with pytest.raises(RuntimeError, match="oh no"):
         run_in(tmp_path, sys.executable, "-c", "import sys; sys.exit('oh no')")

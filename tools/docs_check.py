@@ -59,11 +59,13 @@ _BLOCK = re.compile(r"```.*?```", re.DOTALL)
 def _output_faults(output: dict, states: dict) -> list[str]:
     """What is wrong with one output of a page; `states` are those of its widgets."""
     text, wrong = json.dumps(output), []
+    shown = {kind: data for kind, data in output.get("data", {}).items() if kind[:5] != "image"}
+    words = json.dumps({**output, "data": shown})  # a picture in base64 may hold any name
     if output.get("output_type") == "error":
         wrong.append("an output is an error")
     if len(text) > LARGEST:
         wrong.append(f"an output of {len(text):,} bytes; at most {LARGEST:,}")
-    if re.search(rf"\b{re.escape(socket.gethostname())}\b", text) or _LOCAL.search(text):
+    if re.search(rf"\b{re.escape(socket.gethostname())}\b", words) or _LOCAL.search(words):
         wrong.append("an output names this machine")
     view = output.get("data", {}).get(_WIDGET)
     if view and view["model_id"] not in states:
