@@ -84,11 +84,17 @@ class Scores:
 
     def _repr_html_(self) -> str:
         head, *rows = [[escape_text(cell) for cell in row] for row in self._grid()]
-        cells = ["".join(f"<td>{cell}</td>" for cell in row[1:]) for row in rows]
+        texts = [
+            any(isinstance(row.get(k), str) for row in self.rows.values()) for k in self.columns
+        ]
+        left = [' style="text-align:left"' if text else "" for text in texts]
+        cells = ["".join(f"<td{a}>{cell}</td>" for a, cell in zip(left, row[1:])) for row in rows]
         body = "".join(f"<tr><th>{row[0]}</th>{line}</tr>" for row, line in zip(rows, cells))
         return (
             f"<table><caption>{escape_text(self.caption)}</caption><thead><tr>"
-            + "".join(f"<th>{name.replace(' ', '<br>', 1)}</th>" for name in head)
+            + "".join(
+                f"<th{a}>{name.replace(' ', '<br>', 1)}</th>" for a, name in zip(["", *left], head)
+            )
             + f"</tr></thead><tbody>{body}</tbody></table>"
         )
 

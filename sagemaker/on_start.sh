@@ -22,7 +22,7 @@ set -euo pipefail
 if [ ! -e "$PLACE/ready" ]; then
   rm -rf "$PLACE/env" "$PLACE/source"
   git clone --depth 1 "$SOURCE" "$PLACE/source"
-  conda create --yes --prefix "$PLACE/env" "python=$PYTHON" pip
+  conda create --yes --prefix "$PLACE/env" --override-channels --channel conda-forge "python=$PYTHON" pip
   "$PLACE/env/bin/pip" install --no-cache-dir "$PLACE/source[aws]" ipykernel
   touch "$PLACE/ready"
 fi

@@ -83,7 +83,9 @@ def test_everything_large_is_on_the_volume(instance, tmp_path):
     calls = instance.start()
     env, hub = instance.place / "env", instance.place / "hub"
     assert any(call.startswith("git clone") and call.endswith("/source") for call in calls)
-    assert f"conda create --yes --prefix {env} python=3.12 pip" in calls
+    (made,) = [call for call in calls if call.startswith("conda")]
+    assert f"conda create --yes --prefix {env} " in made and made.endswith(" python=3.12 pip")
+    assert "--override-channels --channel conda-forge" in made  # the defaults ask for consent
     assert f"pip install --no-cache-dir {instance.place}/source[aws] ipykernel" in calls
     (kernel,) = [call for call in calls if "ipykernel install" in call]
     assert f"--env HF_HOME {hub} " in kernel and hub.is_dir()
