@@ -618,7 +618,8 @@ def _matrix_html(cases: _Cases, shown: np.ndarray, choice: _Choice) -> str:
         )  # fmt: skip
         body.append(f'<tr><th scope="row">{escape_text(gold)}</th>{cells}</tr>')
     rest = len(cases.labels) - len(order)
-    note = f"{rest} types with fewer or no cases not shown" if rest else ""
+    types = "1 type" if rest == 1 else f"{rest} types"
+    note = f"{types} with fewer or no cases not shown" if rest else ""
     return (
         '<div class="cner-scroll cner-matrix"><table><caption><small>gold in rows, found in columns'
         f"</small></caption><thead><tr><td></td>{head}</tr></thead><tbody>{''.join(body)}</tbody>"
