@@ -137,6 +137,8 @@ _STYLE = """
 .cner-widget {color:var(--jp-ui-font-color1,inherit);font:14px/1.4 system-ui,sans-serif;outline:none;
   container-type:inline-size;--line:color-mix(in srgb,currentColor 28%,transparent);
   --soft:color-mix(in srgb,currentColor 9%,transparent)}
+:is([data-jp-theme-light="true"],.quarto-light,.vscode-light) .cner-widget {color-scheme:light}
+:is([data-jp-theme-light="false"],.quarto-dark,.vscode-dark) .cner-widget {color-scheme:dark}
 .cner-widget button,.cner-widget select,.cner-widget input {font:inherit;color:inherit;background:transparent;
   border:1px solid var(--line);border-radius:5px;padding:2px 8px}
 .cner-widget input[type=range] {padding:0;border:0}
@@ -617,7 +619,8 @@ def _matrix_html(cases: _Cases, shown: np.ndarray, choice: _Choice) -> str:
         )  # fmt: skip
         body.append(f'<tr><th scope="row">{escape_text(gold)}</th>{cells}</tr>')
     rest = len(cases.labels) - len(order)
-    note = f"{rest} types with fewer or no cases not shown" if rest else ""
+    types = "1 type" if rest == 1 else f"{rest} types"
+    note = f"{types} with fewer or no cases not shown" if rest else ""
     return (
         '<div class="cner-scroll cner-matrix"><table><caption><small>gold in rows, found in columns'
         f"</small></caption><thead><tr><td></td>{head}</tr></thead><tbody>{''.join(body)}</tbody>"

@@ -414,6 +414,10 @@ def test_the_theme_is_that_of_the_place(browser, tmp_path):  # noqa: F811
             tab.set_content(f"<div {place}>{highlight(NOTES[0]).html}</div>")
             found = tab.locator(".cner").evaluate("e => getComputedStyle(e).backgroundColor")
             assert found == wanted, (scheme, place)
+            tab.set_content(f"<div {place}>{explore(NOTES, NOTES).static().html}</div>")
+            widget = tab.locator(".cner-widget").evaluate("e => getComputedStyle(e).colorScheme")
+            assert widget == (("light" if wanted == light else "dark") if place else "normal")
+            tab.set_content(f"<div {place}>{highlight(NOTES[0]).html}</div>")
             tab.emulate_media(media="print")
             assert (
                 tab.locator(".cner").evaluate("e => getComputedStyle(e).backgroundColor") == light
