@@ -5,9 +5,12 @@ packages of constraints.txt: pip install 'sagemaker>=3.27' 'moto[server]' in ano
 and through a stand-in of it that takes the same names everywhere else.
 """
 
+import ast
 import importlib.util
+import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -166,11 +169,12 @@ def launch(monkeypatch):
         made = types.ModuleType(module)
         made.__dict__.update({name: stand_in(name, fields) for name, fields in classes.items()})
         monkeypatch.setitem(sys.modules, module, made)
-    return load_launch()
+    return load("launch")
 
 
-def load_launch():
-    spec = importlib.util.spec_from_file_location("launch", ENTRY.with_name("launch.py"))
+def load(name: str):
+    """A file of sagemaker/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, ENTRY.with_name(f"{name}.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -216,6 +220,19 @@ def test_a_processing_job_is_asked_for(launch, toy, tmp_path):  # noqa: F811
     assert told["finished"] and list((folder / "output").rglob("*.parquet"))
 
 
+def test_the_how_to_names_what_the_jobs_take():
+    page = ENTRY.parent.parent / "nbs/how_to/sagemaker.ipynb"
+    cells = json.loads(page.read_text(encoding="utf-8"))["cells"]
+    text = "\n".join("".join(cell["source"]) for cell in cells)
+    flags = set(inspect.signature(load("train_entry").train_entry).parameters) - {"checkpoints"}
+    assert [flag for flag in sorted(flags) if f"`{flag}`" not in text] == []
+    (options,) = re.findall(r"options=(\{.*?\})", text)
+    taken = inspect.signature(load("annotate_entry").annotate_entry).parameters
+    assert ast.literal_eval(options).keys() < taken.keys()
+    for name in ("train_job", "annotate_job"):
+        assert hasattr(load("launch"), name) and f"{name}(" in text
+
+
 def test_jobs_through_the_sdk(tmp_path, monkeypatch):
     """What SageMaker itself is asked for: against moto's server, with the real SDK."""
     for module in SDK:
@@ -228,7 +245,7 @@ def test_jobs_through_the_sdk(tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     resolver = "sagemaker.core.helper.iam_role_resolver._simulate_denied_actions"
     monkeypatch.setattr(resolver, lambda *given: ([], []))  # moto cannot say what a role may do
-    launch = load_launch()
+    launch = load("launch")
     principal = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}}
     trust = {"Version": "2012-10-17", "Statement": [principal | {"Action": "sts:AssumeRole"}]}
     with mock_aws():

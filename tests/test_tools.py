@@ -142,6 +142,7 @@ FAULTS = {
     "an output is an error": {"output_type": "error", "ename": "ValueError"},
     "an output of 300,": {"output_type": "stream", "text": "x" * 300_000},
     "names this machine": {"output_type": "stream", "text": "see http://localhost:8888/lab"},
+    "a progress bar": {"output_type": "stream", "name": "stderr", "text": ["\r50%", "\r100%"]},
     "a widget without its state": {"output_type": "display_data", "data": WIDGET},
 }
 

@@ -67,6 +67,8 @@ def _output_faults(output: dict, states: dict) -> list[str]:
         wrong.append(f"an output of {len(text):,} bytes; at most {LARGEST:,}")
     if re.search(rf"\b{re.escape(socket.gethostname())}\b", words) or _LOCAL.search(words):
         wrong.append("an output names this machine")
+    if output.get("name") == "stderr" and "\r" in "".join(output["text"]):
+        wrong.append("a progress bar was saved: take the output away")
     view = output.get("data", {}).get(_WIDGET)
     if view and view["model_id"] not in states:
         wrong.append("a widget without its state: execute the page with nbconvert")
