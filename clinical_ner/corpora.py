@@ -471,11 +471,12 @@ def _as_label(name: str) -> str:
 
 
 def _group_semantic_types():
-    """Give the semantic types of a group one hue, as codes and as names; ST21pv differ most."""
+    """Give a group and its semantic types, codes and names, one hue; ST21pv differ most."""
     types = semantic_types()
     types = {code: types[code] for code in (*ST21PV_TYPES, *types)}
     group_labels({code: group for code, (_, group) in types.items()})
     group_labels({_as_label(name): group for name, group in types.values()})
+    group_labels({_as_label(group): group for _, group in types.values()})
 
 
 _group_semantic_types()

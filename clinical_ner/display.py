@@ -267,8 +267,9 @@ _MOST_LABELS = 24  # shown at once in a legend
 
 
 def _legend_rows(uid: str, counts: dict[str, int], number: dict[str, int]) -> str:
-    """A box for each label; under its group, where most labels have one."""
-    most = sum(label_group(label) != "" for label in counts) * 2 > len(counts)
+    """A box for each label; under its group, where most labels have one and some share it."""
+    names = [label_group(label) for label in counts]
+    most = len(set(names)) < len(names) < 2 * sum(name != "" for name in names)
     groups: dict[str, list[str]] = {}
     for label in counts:
         groups.setdefault(label_group(label) if most else "", []).append(label)

@@ -138,7 +138,8 @@ def plot_scores(
     _name_rows(ax, rows)
     ax.set_xlim(0, 1)
     left_out = len({name for system in systems for name in system}) - len(rows)
-    ax.set_xlabel(figure.replace("_", " ") + (f"; {left_out} types not shown" if left_out else ""))
+    rest = f"; {left_out} type{'s' * (left_out > 1)} not shown" if left_out else ""
+    ax.set_xlabel(figure.replace("_", " ") + rest)
     if two:
         keys = [Patch(color=_QUIET), Patch(fc=_QUIET, alpha=0.55, hatch="////", ec="white", lw=0)]
         ax.legend(keys, names, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)

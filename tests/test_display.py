@@ -388,15 +388,27 @@ def test_the_gaps_of_a_mention_are_lines_that_hide_with_it(page, tmp_path):  # n
         assert {color for _, color in page.evaluate(lines)} == {"rgba(0, 0, 0, 0)"}
 
 
-def test_a_legend_has_groups_only_where_most_labels_have_one():
+def test_a_legend_has_groups_only_where_most_labels_have_one_and_some_share_it():
     few = Document(
         "d", "one two three", [Span(0, 3, "Activity"), Span(4, 7, "Drug"), Span(8, 9, "Age")]
     )
     assert (
         label_group("Activity") and "Activities &amp; Behaviors</span>" not in highlight(few).html
     )
-    many = replace(few, spans=[*few.spans[:1], Span(4, 7, "T047"), Span(8, 13, "T116")])
+    many = replace(few, spans=[*few.spans[:1], Span(4, 7, "T047"), Span(8, 13, "T191")])
     assert "Activities &amp; Behaviors</span>" in highlight(many).html
+    names = replace(few, spans=[Span(0, 3, "Disorders"), Span(4, 7, "Chemicals_and_Drugs")])
+    assert 'class="group"' not in highlight(names).html
+
+
+def test_a_group_has_the_hue_of_its_types():
+    for code, (_, group) in semantic_types().items():
+        hues = []
+        for label in (code, group.replace(" & ", "_and_").replace(" ", "_")):
+            assert label_group(label) == group
+            _, a, b = oklab(linear(label_color(label)))
+            hues.append(math.degrees(math.atan2(b, a)))
+        assert abs((hues[0] - hues[1] + 180) % 360 - 180) <= 14
 
 
 def test_the_theme_is_that_of_the_place(browser, tmp_path):  # noqa: F811
