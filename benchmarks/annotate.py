@@ -239,8 +239,9 @@ def count(turns: list[list[Document]], args: argparse.Namespace) -> dict:
     return made
 
 
-def measure_peak(kind: str, system: str, args: argparse.Namespace) -> dict:
+def measure_peak(kind: str, system: str, batch_size: int, args: argparse.Namespace) -> dict:
     """The peak of memory of one system, in this process."""
+    args.batch_size = batch_size
     make_system(system, kind, args)(make_turns(kind, args)[0])
     return {"peak_mb": peak_bytes() / 1e6}
 
@@ -315,6 +316,7 @@ def run_process(text: str):
 def summarise(kind: str, made: dict, args: argparse.Namespace) -> dict:
     """Medians of one kind of text, with the peak of memory and the share of what hardware can do."""
     base, rows = made["systems"]["pipeline"]["seconds"], {}
+    size = made["pipeline_batch_size"]
     for name, row in made["systems"].items():
         half = name == "predict-bfloat16"
         peak = in_process(args, "flops", half)["flops"]
@@ -327,7 +329,7 @@ def summarise(kind: str, made: dict, args: argparse.Namespace) -> dict:
             "tokens_per_second": per_second["pieces"],
             "times_the_pipeline": statistics.median(a / b for a, b in zip(base, row["seconds"])),
             "share_of_peak": per_second["flops"] / peak,
-            "peak_mb": in_process(args, "peak", kind, name)["peak_mb"],
+            "peak_mb": in_process(args, "peak", kind, name, size)["peak_mb"],
             **row,
         }
     return made | {"systems": rows}
