@@ -330,8 +330,9 @@ def main():
         return print_peak(*args.peak, args.data)
     on_gpu = torch.cuda.is_available()
     path = HERE / "results" / ("train_gpu.json" if on_gpu else "train.json")
-    results = json.loads(path.read_text()) if path.exists() else {}
-    results["machine"] = describe_hardware("accelerate")
+    before = json.loads(path.read_text()) if path.exists() else {}
+    results = {"machine": describe_hardware("accelerate")}
+    results |= {name: before[name] for name in (*CASES, *GPU_CASES, "f1") if name in before}
     for name in args.cases or (GPU_CASES if on_gpu else CASES):
         results[name] = measure_case(name, args)
     if args.f1:
