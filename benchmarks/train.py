@@ -332,7 +332,8 @@ def main():
     path = HERE / "results" / ("train_gpu.json" if on_gpu else "train.json")
     before = json.loads(path.read_text()) if path.exists() else {}
     results = {"machine": describe_hardware("accelerate")}
-    results |= {name: before[name] for name in (*CASES, *GPU_CASES, "f1") if name in before}
+    if before.get("machine") == results["machine"]:
+        results = before
     for name in args.cases or (GPU_CASES if on_gpu else CASES):
         results[name] = measure_case(name, args)
     if args.f1:
