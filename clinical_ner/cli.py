@@ -375,6 +375,9 @@ def clinical_ner_train(
     head: str = "bio",  # or per_type: tags for each type, so that mentions may overlap
     patience: int = None,  # stop after so many epochs without a better F1
     max_seq_len: int = None,  # word pieces of a window, if less than the encoder's limit
+    precision: str = "auto",  # bfloat16 or float32, if not what the hardware is best at
+    lora: int = None,  # rank of low-rank adapters, if not all weights learn
+    num_processes: int = 1,  # GPUs of this machine to train on
     seed: int = 0,  # of splits, shuffling and fresh weights
     cache_dir: str = None,  # where downloads from the Hub go
 ):
@@ -404,6 +407,9 @@ def clinical_ner_train(
         head=head,
         patience=patience,
         max_length=max_seq_len,
+        precision=precision,
+        lora=lora,
+        num_processes=num_processes,
         seed=seed,
         output=target,
         cache_dir=cache_dir,

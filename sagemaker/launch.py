@@ -10,7 +10,7 @@ def train_job(
     bucket: str,  # a prefix for each run, with corpus/train and corpus/validation, such as "s3://my-bucket/ner"
     image: str,  # of a PyTorch container in your region, with Python 3.11 or later
     role: str,  # ARN of the execution role
-    hyperparameters: dict,  # such as {"encoder": "UFNLP/gatortronS", "epochs": 5}
+    hyperparameters: dict,  # flags of clinical_ner_train, such as {"model_name": "UFNLP/gatortronS"}
     *,
     instance_type: str = "ml.g5.xlarge",
     hours: int = 12,  # of training at most; a spot machine may be waited for as long again

@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 from test_train import CORPUS, assert_same_weights, toy  # noqa: F401  (a fixture)
 
+from clinical_ner.cli import clinical_ner_train
 from clinical_ner.core import write_jsonl
 from clinical_ner.tagger import Tagger
 from clinical_ner.train import last_checkpoint
@@ -30,9 +31,10 @@ ENTRY = Path(__file__).parent.parent / "sagemaker/train_entry.py"
 
 def start_job(folder: Path, encoder: str) -> subprocess.Popen:
     """The job as SageMaker starts it, its hyperparameters in SM_HPS."""
-    values = {"encoder": encoder, "epochs": 3, "lr": 0.005, "batch_size": 4}
-    values |= {"precision": "float32", "checkpoints": str(folder / "checkpoints")}
+    values = {"model_name": encoder, "num_train_epochs": 3, "learning_rate": 0.005}
+    values |= {"batch_size": 4, "precision": "float32"}
     environment = os.environ | {"SM_HPS": json.dumps(values), "SM_NUM_GPUS": "0"}
+    environment |= {"CLINICAL_NER_CHECKPOINTS": str(folder / "checkpoints")}
     environment |= {"SM_MODEL_DIR": str(folder / "model")}
     environment |= {"SM_OUTPUT_DATA_DIR": str(folder / "output/data")}
     for part, docs in CORPUS.items():
@@ -107,7 +109,10 @@ def test_a_processing_job_annotates_with_a_packed_model_and_goes_on(toy, tmp_pat
 
 # How jobs are asked for
 
-TRAIN = {"bucket": "s3://b/ner", "hyperparameters": {"encoder": "UFNLP/gatortronS", "epochs": 5}}
+TRAIN = {
+    "bucket": "s3://b/ner",
+    "hyperparameters": {"model_name": "UFNLP/gatortronS", "num_train_epochs": 5},
+}
 PLACES = {"notes": "s3://b/notes", "model": "s3://b/model.tar.gz", "found": "s3://b/found"}
 WHERE = {
     "image": "1.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.9",
@@ -224,7 +229,9 @@ def test_the_how_to_names_what_the_jobs_take():
     page = ENTRY.parent.parent / "nbs/how_to/sagemaker.ipynb"
     cells = json.loads(page.read_text(encoding="utf-8"))["cells"]
     text = "\n".join("".join(cell["source"]) for cell in cells)
-    flags = set(inspect.signature(load("train_entry").train_entry).parameters) - {"checkpoints"}
+    flags = set(inspect.signature(clinical_ner_train).parameters)
+    flags -= {"data_dir", "new_model_dir", "resume", "num_processes"}  # given by the entry point
+    flags -= {"corpus", "path_umls_semtype", "resume_from_model", "cache_dir"}  # of no use in a job
     assert [flag for flag in sorted(flags) if f"`{flag}`" not in text] == []
     (options,) = re.findall(r"options=(\{.*?\})", text)
     taken = inspect.signature(load("annotate_entry").annotate_entry).parameters
