@@ -976,7 +976,7 @@ def annotate(
     text_column: str = "text",  # column, or JSON field, of the text
     max_chars: int = 10_000_000,  # a document of more characters is rejected
     part_size: int = 500,  # documents of a part: what is lost at most by a kill, for each worker
-    token_budget: int = 8192,  # tokens that the network reads at a time
+    token_budget: int | None = None,  # tokens at a time; default 8192 on a GPU, 2048 on a CPU
     precision: str = "auto",  # "bfloat16" where the hardware has it, else "float32"
     load: Callable[..., Tagger] = Tagger.load,  # makes the tagger of its folder
     cache_dir: str | None = None,  # where downloads from the Hub go

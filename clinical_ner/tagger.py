@@ -153,7 +153,7 @@ def predict_stream(
     tagger: Tagger,
     docs: Iterable[Document],  # read as they are needed; their spans are not looked at
     *,
-    token_budget: int = 8192,  # tokens that the network reads at a time
+    token_budget: int | None = None,  # tokens at a time; default 8192 on a GPU, 2048 on a CPU
     precision: str = "auto",  # "bfloat16" where the hardware has it, else "float32"
 ) -> Iterator[Document]:  # the same documents, in order, with the spans found and their scores
     """Find entities in any number of documents.
@@ -172,7 +172,7 @@ def predict(
     tagger: Tagger,
     docs: Iterable[Document],  # gold or without spans; their spans are not looked at
     *,
-    token_budget: int = 8192,  # tokens that the network reads at a time
+    token_budget: int | None = None,  # tokens at a time; default 8192 on a GPU, 2048 on a CPU
     precision: str = "auto",  # "bfloat16" where the hardware has it, else "float32"
     progress: bool = True,  # a bar, where it takes longer than two seconds
 ) -> list[Document]:  # the same documents, in order, with the spans found and their scores
