@@ -264,7 +264,7 @@ def measure_annotate(kind: str, notes: int, args: argparse.Namespace) -> dict:
 def measure_windows(args: argparse.Namespace) -> dict:
     """Spans of documents of 400 to 512 pieces, read whole and cut into windows of 256."""
     tagger = Tagger.load(args.model, device=args.device)
-    docs = [doc for part in ("train", "devel", "test") for doc in read_abstracts(args.data, part)]
+    docs = [doc for part in ("train", "devel") for doc in read_abstracts(args.data, part)]
     sizes: dict[int, list[int]] = {}
     for window in make_windows(docs, tagger.tokenizer):
         sizes.setdefault(window.doc, []).append(len(window.input_ids))
