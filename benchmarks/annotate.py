@@ -255,9 +255,9 @@ def measure_annotate(kind: str, notes: int, args: argparse.Namespace) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         write_jsonl(docs, Path(folder, "notes.jsonl"))
         start = time.perf_counter()
-        annotate(
-            Path(folder, "notes.jsonl"), folder, args.model, device=args.device, progress=False
-        )
+        found = Path(folder, "found")
+        source = Path(folder, "notes.jsonl")
+        annotate(source, found, args.model, device=args.device, progress=False)
         return {"seconds": time.perf_counter() - start, "peak_mb": peak_bytes() / 1e6}
 
 
