@@ -395,6 +395,7 @@ def clinical_ner_train(
     docs = _name_types(docs, path_umls_semtype) if path_umls_semtype else docs
     from clinical_ner.train import fine_tune
 
+    hardware = {"precision": precision, "lora": lora, "num_processes": num_processes}
     tagger, _ = fine_tune(
         docs,
         encoder,
@@ -407,11 +408,9 @@ def clinical_ner_train(
         head=head,
         patience=patience,
         max_length=max_seq_len,
-        precision=precision,
-        lora=lora,
-        num_processes=num_processes,
         seed=seed,
         output=target,
+        **hardware,
         cache_dir=cache_dir,
         resume=resume,
     )
