@@ -1,4 +1,4 @@
-"""What the benchmarks have measured, and on what: for them, and for the pages that `%run` this file."""
+"""What the benchmarks have measured, and on what: for them, and for the pages that show it."""
 
 import json
 import os
@@ -9,7 +9,6 @@ from clinical_ner.core import package_versions
 
 RESULTS = Path(__file__).resolve().parent / "results"
 CPUINFO = Path("/proc/cpuinfo")
-UNKNOWN = "not recorded"  # of results that are older than the record of machines
 
 
 def machine(

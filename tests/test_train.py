@@ -323,6 +323,7 @@ def test_out_of_memory_says_what_fits(toy, tmp_path, monkeypatch):
     assert tagger.labels == ("Drug", "Strength")
 
 
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
 def test_a_full_disk_says_so_and_the_run_goes_on(run, toy, tmp_path, monkeypatch):
     _, whole, _ = run
     save, written = torch.save, []
@@ -332,14 +333,21 @@ def test_a_full_disk_says_so_and_the_run_goes_on(run, toy, tmp_path, monkeypatch
         epoch_two = "checkpoint" in str(file) and len({Path(f).parent for f in written}) > 1
         save(thing, "/dev/full" if epoch_two else file, *args, **options)
 
-    usage = shutil.disk_usage(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(torch, "save", fill)
-        patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10))
         with pytest.raises(OSError, match="is full.*resume=True: the run goes on from checkpoint-"):
             fine_tune(CORPUS, toy, output=tmp_path, **SETTINGS)
     resumed, _ = fine_tune(CORPUS, toy, output=tmp_path, resume=True, **SETTINGS)
     assert_same_weights(resumed, whole)
+
+
+def test_an_error_of_another_kind_is_not_taken_for_a_full_disk(toy, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10))
+    wrong = RuntimeError("device-side assert")
+    monkeypatch.setattr(torch, "save", lambda *args, **options: (_ for _ in ()).throw(wrong))
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        fine_tune(CORPUS, toy, output=tmp_path, **SETTINGS)
 
 
 def test_a_loss_that_is_not_a_number_is_an_error(toy, tmp_path):
