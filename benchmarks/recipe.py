@@ -6,7 +6,7 @@ one thing of a recipe. Trials are judged by strict F1 on validation documents, t
 corpora, with a third of the training documents (`--share`); the recipe chosen is then trained on
 all of them and tested, beside plain at its own best learning rate and the same epochs, with three
 seeds. Every run is kept in `benchmarks/results/recipe.json`; started again, the script does only
-what is missing. On two CPU cores a trial takes about five minutes and a tested run about seven.
+what is missing. Two runs go side by side, a core each (`--workers`).
 
     python benchmarks/recipe.py --data DATA            # trials
     python benchmarks/recipe.py --data DATA --test     # trials, then the tests
@@ -16,7 +16,10 @@ import argparse
 import json
 import statistics
 import tempfile
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
+from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -207,30 +210,34 @@ class Runs:
         self.corpora, self.args = corpora, args
         self.kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"runs": {}}
 
-    def f1(self, name: str, recipe: dict, corpus: str, seed: int, test: bool) -> float:
-        """F1 of a run, on test documents or on validation ones; made where it is missing."""
-        return float(micro_f1(self.counts(name, recipe, corpus, seed, test).sum(0)))
+    def key(self, name: str, corpus: str, seed: int, test: bool) -> str:
+        """What a run is kept under: all that its outcome depends on."""
+        settings = {"epochs": self.args.epochs, "share": 1.0 if test else self.args.share}
+        part = "test" if test else "validation"
+        return f"{corpus}, {part}, seed {seed}: {json.dumps(TRIALS[name] | settings)}"
 
-    def counts(self, name, recipe: dict, corpus: str, seed: int, test: bool) -> np.ndarray:
+    def counts(self, name: str, corpus: str, seed: int, test: bool) -> np.ndarray:
         """Right, found and gold mentions of the documents (D, 3); of all in one row on validation."""
-        share = 1.0 if test else self.args.share
-        settings = json.dumps(recipe | {"epochs": self.args.epochs, "share": share})
-        key = f"{corpus}, {'test' if test else 'validation'}, seed {seed}: {settings}"
-        if key not in self.kept["runs"]:
-            parts = self.corpora[corpus]
-            some = parts["train"][:: round(1 / share)]
-            tagger = train(parts | {"train": some}, recipe, seed, self.args)
-            counts = count(tagger, parts["test" if test else "validation"], recipe["decoding"])
-            made = counts if test else np.sum(counts, 0, keepdims=True).tolist()
-            self.kept["runs"][key] = {
-                "name": name,
-                "precision": choose_precision("auto"),
-                "counts": made,
+        return np.array(self.kept["runs"][self.key(name, corpus, seed, test)]["counts"])
+
+    def make(self, wanted: list[tuple[str, str, int, bool]]):
+        """Make the runs (trial, corpus, seed, test) that are missing, some at a time."""
+        missing = [run for run in wanted if self.key(*run) not in self.kept["runs"]]
+        with ProcessPoolExecutor(self.args.workers, get_context("spawn")) as pool:
+            made = {
+                pool.submit(run_trial, self.corpora[run[1]], *run, self.args): run
+                for run in missing
             }
-            self.save()
-        counts = np.array(self.kept["runs"][key]["counts"])
-        print(f"{corpus:14} seed {seed}  F1 {micro_f1(counts.sum(0)):.4f}  {name}", flush=True)
-        return counts
+            for future in as_completed(made):
+                name, corpus, seed, test = made[future]
+                self.kept["runs"][self.key(*made[future])] = {
+                    "name": name,
+                    "precision": choose_precision("auto"),
+                    "counts": future.result(),
+                }
+                self.save()
+                score = micro_f1(self.counts(*made[future]).sum(0))
+                print(f"{corpus:14} seed {seed}  F1 {score:.4f}  {name}", flush=True)
 
     def save(self):
         """Write what is kept."""
@@ -239,11 +246,23 @@ class Runs:
             file.write(json.dumps(self.kept, indent=1).replace("\n    ", " "))
 
 
+def run_trial(corpus: dict, name: str, _: str, seed: int, test: bool, args) -> list[list[int]]:
+    """Train as a trial says and count; by document on test documents, else of all in one row."""
+    if args.workers > 1:  # a core each
+        torch.set_num_threads(1)
+    some = corpus["train"][:: 1 if test else round(1 / args.share)]
+    tagger = train(corpus | {"train": some}, TRIALS[name], seed, args)
+    counts = count(tagger, corpus["test" if test else "validation"], TRIALS[name]["decoding"])
+    return counts if test else np.sum(counts, 0, keepdims=True).tolist()
+
+
 def search(runs: Runs) -> dict[str, dict[str, float]]:
     """F1 on validation documents of every trial, on each corpus and on the mean."""
+    runs.make([(name, corpus, 0, False) for name in TRIALS for corpus in runs.corpora])
     table = {}
-    for name, recipe in TRIALS.items():
-        row = {corpus: runs.f1(name, recipe, corpus, 0, False) for corpus in runs.corpora}
+    for name in TRIALS:
+        counts = {corpus: runs.counts(name, corpus, 0, False) for corpus in runs.corpora}
+        row = {corpus: float(micro_f1(found.sum(0))) for corpus, found in counts.items()}
         table[name] = row | {"mean": statistics.mean(row.values())}
     return table
 
@@ -257,10 +276,11 @@ def test(runs: Runs, plain: str, ours: str, seeds: int, resamples: int = 10_000)
     """Test F1 of two recipes, and the difference of the means with its interval over documents."""
     rng = np.random.default_rng(0)
     rows, drawn, differences = {}, 0.0, []
+    runs.make([*product((plain, ours), runs.corpora, range(seeds), [True])])
     for corpus in runs.corpora:
         both = np.stack(
             [
-                [runs.counts(name, TRIALS[name], corpus, seed, True) for seed in range(seeds)]
+                [runs.counts(name, corpus, seed, True) for seed in range(seeds)]
                 for name in (plain, ours)
             ]
         )  # (2, seeds, D, 3)
@@ -286,6 +306,7 @@ def main():
         "--share", type=float, default=1 / 3, help="of training documents, in trials"
     )
     parser.add_argument("--seeds", type=int, default=3, help="of the tests")
+    parser.add_argument("--workers", type=int, default=2, help="runs at a time")
     parser.add_argument("--test", action="store_true", help="test the best trial, once")
     args = parser.parse_args()
     runs = Runs(read_corpora(args.data), args)

@@ -48,9 +48,10 @@ from clinical_ner.encoders import (
 from clinical_ner.formats import read_conll, read_pubtator, write_conll
 from clinical_ner.tagger import Tagger, best_device
 from clinical_ner.train import training_rows, word_loss
-from clinical_ner.windows import pack_windows
+from clinical_ner.windows import PACK_MULTIPLE, pack_windows
 
 HERE = Path(__file__).parent
+pack = partial(pack_windows, multiple=PACK_MULTIPLE)  # as `fine_tune` makes batches
 
 
 class Way:
@@ -145,7 +146,7 @@ def minilm_ways(tagger: Tagger) -> dict[str, Way]:
     return {
         "plain": Way(plain(), pad),
         "grouped": Way(plain(), pad, has_bfloat16()),
-        "ours": Way(tagger.net, pack_windows, has_bfloat16()),
+        "ours": Way(tagger.net, pack, has_bfloat16()),
     }
 
 
@@ -174,7 +175,7 @@ def megatron_ways(tagger: Tagger, layers: int = 6) -> dict[str, Way]:
     ways = {"plain": Way(plain(), pad)}
     if torch.cuda.is_available():
         ways["plain, float16"] = Way(plain().half(), pad)  # as GatorTron's files are
-    return ways | {"ours": Way(speed_up(ours), pack_windows, has_bfloat16())}
+    return ways | {"ours": Way(speed_up(ours), pack, has_bfloat16())}
 
 
 def gatortron_tagger(layers: int = 24) -> Tagger:

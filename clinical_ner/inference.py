@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from .core import Document, Span
 from .encoders import can_pack, choose_precision, first_position
 from .tags import doc_words
-from .windows import Window, pack_windows, pad_windows
+from .windows import PACK_MULTIPLE, Window, pack_windows, pad_windows
 
 # %% ../nbs/07_inference.ipynb #e4bb01dc
 def _batches(windows: Sequence[Window], token_budget: int) -> Iterator[list[int]]:
@@ -40,7 +40,7 @@ def _network_input(net: PreTrainedModel, windows: Sequence[Window]) -> tuple[dic
     if not can_pack(net):
         batch = pad_windows(rows, padding=net.config.pad_token_id or 0)
         return batch, torch.arange(len(rows)) * batch["input_ids"].shape[1]
-    pack = pack_windows(rows, first_position=first_position(net))
+    pack = pack_windows(rows, first_position=first_position(net), multiple=PACK_MULTIPLE)
     return pack, pack["cu_seq_lens_q"][:-1]
 
 

@@ -65,6 +65,7 @@ from .metrics import encoding_ceiling, evaluate
 from .tagger import Tagger, best_device, predict
 from clinical_ner.windows import (
     IGNORED,
+    PACK_MULTIPLE,
     label_windows,
     make_windows,
     pack_windows,
@@ -119,7 +120,8 @@ def training_rows(
 def _collator(tagger: Tagger) -> Callable[[list[dict]], dict[str, torch.Tensor]]:
     """What makes a batch of rows: a pack, or, for a network that reads none, a padded batch."""
     if can_pack(tagger.net):
-        return partial(pack_windows, first_position=first_position(tagger.net))
+        first = first_position(tagger.net)
+        return partial(pack_windows, first_position=first, multiple=PACK_MULTIPLE)
     return partial(pad_windows, padding=tagger.tokenizer.pad_token_id or 0)
 
 
