@@ -1,8 +1,9 @@
 """How fast documents are annotated: `transformers.pipeline`, `predict`, and ONNX Runtime.
 
-One tagger, trained here on NCBI-disease where none is given, and four kinds of text: sentences,
-abstracts, notes of about 3,000 words (abstracts one after another) and made-up notes. Abstracts and
-long notes are those of the development set, by which the epoch of the tagger was chosen.
+One tagger, trained here on sentences and abstracts of NCBI-disease where none is given, and four
+kinds of text: sentences, abstracts, notes of about 3,000 words (abstracts one after another) and
+made-up notes. Sentences are those of the test set; abstracts and long notes those of the development
+set, by whose sentences the epoch of the tagger was chosen.
 
 - *pipeline* has its best batch size, whole words (`aggregation_strategy="first"`), and a stride
   where a text may be longer than the encoder's limit; *pipeline-default* has its default batch size.
@@ -83,6 +84,11 @@ def read_abstracts(data: Path, part: str) -> list[Document]:
         spans = {Span(s.start, s.end, "Disease") for s in doc.spans if s.label in found}
         docs.append(Document(doc.id, doc.text, sorted(spans)))
     return docs
+
+
+def read_train(data: Path) -> list[Document]:
+    """Training documents: sentences, and the abstracts they are from."""
+    return read_conll(data / "iob" / "train.tsv") + read_abstracts(data, "train")
 
 
 def make_turns(kind: str, args: argparse.Namespace) -> list[list[Document]]:
@@ -167,11 +173,11 @@ def make_system(name: str, kind: str, args: argparse.Namespace):
 
 
 def onnx_folder(precision: str, args: argparse.Namespace) -> Path:
-    """The exported tagger, calibrated on training sentences; made by the first who needs it."""
+    """The exported tagger, calibrated on training documents; made by the first who needs it."""
     folder = args.kept / f"onnx-{precision}"
     if not (folder / "done").exists():
-        train = read_conll(args.data / "iob" / "train.tsv")[::21]
-        int8 = {"quantize": "int8", "calibration": train} if precision == "int8" else {}
+        some = {"quantize": "int8", "calibration": read_train(args.data)[::21]}
+        int8 = some if precision == "int8" else {}
         export_onnx(Tagger.load(args.model, device="cpu"), folder, **int8)
         (folder / "done").touch()
     return folder
@@ -356,7 +362,6 @@ def make_model(args: argparse.Namespace) -> str:
     """A tagger of diseases, trained here; with `--shape`, one of that shape with random weights."""
     folder = HERE / "runs" / "annotate" / (args.shape or "minilm")
     if not (folder / "config.json").exists():
-        train = read_conll(args.data / "iob" / "train.tsv")
         if args.shape:
             from train import gatortron_tagger
 
@@ -364,7 +369,8 @@ def make_model(args: argparse.Namespace) -> str:
         else:
             from clinical_ner.train import fine_tune
 
-            corpus = {"train": train, "validation": read_conll(args.data / "iob" / "devel.tsv")}
+            corpus = {"train": read_train(args.data)}
+            corpus["validation"] = read_conll(args.data / "iob" / "devel.tsv")
             fine_tune(corpus, packaged_encoder(), epochs=3, lr=1e-4, output=folder, resume=True)
     return str(folder)
 

@@ -6,7 +6,7 @@ In each round every way trains on the same rows, and the median of the ratios is
 The peak of memory of each way is that of a process of its own, which runs the longest rows.
 With `--f1`, whole runs of each way follow, three seeds each, scored on test documents by seqeval;
 they take hours, and what they found is kept in `benchmarks/results/runs.json`: started again, the
-script does only what is missing. On a GPU the network has all 24 layers of GatorTron-base and the
+script does only what is missing (`--cases` without a name leaves the steps out). On a GPU the network has all 24 layers of GatorTron-base and the
 batches 32 rows, beside transformers' own code in float32 and in float16. The table goes to
 `benchmarks/results/train.json`, or `train_gpu.json`.
 
@@ -318,29 +318,32 @@ def parse_flags() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", required=True, type=Path, help="folder of the real corpora")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--cases", nargs="+", choices=[*CASES, *GPU_CASES], help="default: all")
+    parser.add_argument("--cases", nargs="*", choices=[*CASES, *GPU_CASES], help="default: all")
     parser.add_argument("--f1", action="store_true", help="whole runs too")
     parser.add_argument("--seeds", type=int, default=3, help="of whole runs")
     parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)  # for its own processes
     return parser.parse_args()
 
 
+def keep(name: str, made: dict):
+    """Put what was measured into the file of results, beside what this machine gave before."""
+    path = HERE / "results" / ("train_gpu.json" if torch.cuda.is_available() else "train.json")
+    before = json.loads(path.read_text()) if path.exists() else {}
+    now = {"machine": describe_hardware("accelerate")}
+    results = before if before.get("machine") == now["machine"] else now
+    with open_atomic(path) as file:
+        json.dump(results | {name: made}, file, indent=1)
+
+
 def main():
     args = parse_flags()
     if args.peak:
         return print_peak(*args.peak, args.data)
-    on_gpu = torch.cuda.is_available()
-    path = HERE / "results" / ("train_gpu.json" if on_gpu else "train.json")
-    before = json.loads(path.read_text()) if path.exists() else {}
-    results = {"machine": describe_hardware("accelerate")}
-    if before.get("machine") == results["machine"]:
-        results = before
-    for name in args.cases or (GPU_CASES if on_gpu else CASES):
-        results[name] = measure_case(name, args)
+    names = GPU_CASES if torch.cuda.is_available() else CASES
+    for name in args.cases if args.cases is not None else names:
+        keep(name, measure_case(name, args))
     if args.f1:
-        results["f1"] = whole_runs(args)
-    with open_atomic(path) as file:
-        json.dump(results, file, indent=1)
+        keep("f1", whole_runs(args))
 
 
 if __name__ == "__main__":

@@ -161,17 +161,16 @@ def _write_onnx(net, path: Path):
         )
 
 # %% ../nbs/17_onnx_export.ipynb #81d53856
-def _calibration_rows(docs: Iterable[Document], tokenizer, length: int = 128) -> list[np.ndarray]:
-    """Rows of `length` tokens without padding, of the texts one after another."""
-    windows = make_windows(docs, tokenizer)
-    ids = [token for window in windows for token in window.input_ids]
-    rows = [ids[i : i + length] for i in range(0, len(ids) - length + 1, length)]
-    if not rows:
+def _calibration_rows(docs: Iterable[Document], tokenizer, most: int = 65_536) -> list[np.ndarray]:
+    """The first windows of texts, as they will be read, of about `most` tokens in all."""
+    rows = [np.array([window.input_ids]) for window in make_windows(docs, tokenizer)]
+    ends = np.cumsum([row.size for row in rows])
+    if not rows or ends[-1] < 128:
         raise ValueError(
-            f"the calibration texts have {len(ids)} tokens; give some hundred documents like those"
-            " that the tagger will read"
+            f"the calibration texts have {ends[-1] if rows else 0} tokens; give some hundred"
+            " documents like those that the tagger will read, in length too"
         )
-    return [np.array([row]) for row in rows[:512]]
+    return rows[: 1 + int(np.searchsorted(ends, most))]
 
 
 class _Rows:
