@@ -6,9 +6,9 @@ In each round every way trains on the same rows, and the median of the ratios is
 The peak of memory of each way is that of a process of its own, which runs the longest rows.
 With `--f1`, whole runs of each way follow, three seeds each, scored on test documents by seqeval;
 they take hours, and what they found is kept in `benchmarks/results/runs.json`: started again, the
-script does only what is missing (`--cases` without a name leaves the steps out). On a GPU the network has all 24 layers of GatorTron-base and the
-batches 32 rows, beside transformers' own code in float32 and in float16. The table goes to
-`benchmarks/results/train.json`, or `train_gpu.json`.
+script does only what is missing (`--cases` without a name leaves the steps out). On a GPU the
+network has all 24 layers of GatorTron-base and the batches 32 rows, beside transformers' own code
+in float32 and in float16. The table goes to `benchmarks/results/train.json`, or `train_gpu.json`.
 
     python benchmarks/train.py --data DATA
     python benchmarks/train.py --data DATA --f1

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -166,70 +167,20 @@ def load_tokenizer(
     return tokenizer
 
 # %% ../nbs/06_encoders.ipynb #01ae7cfc
-_WASTE = 1_000  # pairs of tokens that take less time than one more call of the kernel
+def _runs(bounds: Sequence[int]) -> list[tuple[int, int]]:
+    """(number, length) of each run of equally long windows that lie side by side."""
+    lengths = [past - first for first, past in zip(bounds, bounds[1:])]
+    return [(len(list(same)), length) for length, same in groupby(lengths)]
 
 
-def _group_windows(lengths: Sequence[int]) -> list[list[int]]:
-    """Lengths of windows that lie side by side, in groups that are worth a call: like lengths.
-
-    The first window of a group is its longest, to which the others are padded.
-    """
-    groups: list[list[int]] = []
-    for length in lengths:
-        longest = groups[-1][0] if groups else 0
-        if length <= longest and longest**2 - length**2 <= _WASTE:
-            groups[-1].append(length)
-        else:
-            groups.append([length])
-    return groups
+_places_of = WeakIdKeyDictionary()  # tensors of bounds to lists: read from the GPU once a pack
 
 
-@dataclass(frozen=True)
-class _Group:
-    """Windows that are attended to in one call."""
-
-    count: int  # W windows
-    longest: int  # L tokens
-    tokens: int  # of all of them
-    places: torch.Tensor | None  # of each token among (W * L) padded ones; None: all are as long
-    mask: torch.Tensor | None  # (W, 1, 1, L) bool: which of them are tokens
-
-
-def _make_group(lengths: Sequence[int], device: torch.device) -> _Group:
-    """Windows of such lengths, where the first is the longest."""
-    count, longest = len(lengths), lengths[0]
-    places = mask = None
-    if lengths[-1] != longest or sum(lengths) != count * longest:
-        mask = torch.arange(longest) < torch.tensor(lengths)[:, None]
-        places = mask.flatten().nonzero()[:, 0].to(device)
-        mask = mask[:, None, None].to(device)
-    return _Group(count, longest, sum(lengths), places, mask)
-
-
-_groups_of = WeakIdKeyDictionary()  # by tensor of bounds: read from the GPU once a pack
-
-
-def _groups(bounds: torch.Tensor) -> list[_Group]:
-    """The groups of a pack; every layer asks for the same."""
-    if bounds not in _groups_of:
-        groups = _group_windows(bounds.diff().tolist())
-        _groups_of[bounds] = [_make_group(lengths, bounds.device) for lengths in groups]
-    return _groups_of[bounds]
-
-
-def _attend_group(rows: Sequence[torch.Tensor], group: _Group, **settings) -> torch.Tensor:
-    """(n, H, D) attention of a group's windows, of its queries, keys and values (n, H, D)."""
-    size = group.count * group.longest
-    if group.places is not None:
-        rows = [
-            row.new_zeros(size, *row.shape[1:]).index_copy(0, group.places, row) for row in rows
-        ]
-    rows = [row.unflatten(0, (group.count, group.longest)).transpose(1, 2) for row in rows]
-    found = torch.nn.functional.scaled_dot_product_attention(
-        *rows, attn_mask=group.mask, **settings
-    )
-    found = found.transpose(1, 2).flatten(0, 1)
-    return found if group.places is None else found.index_select(0, group.places)
+def _places(bounds: torch.Tensor) -> list[int]:
+    """Where windows begin, as numbers; every layer asks for the same."""
+    if bounds not in _places_of:
+        _places_of[bounds] = bounds.tolist()
+    return _places_of[bounds]
 
 
 def _varlen_attention(query: torch.Tensor, dropout: float):
@@ -257,21 +208,26 @@ def attend_windows(
 
     Source: Vaswani et al. (2017), https://arxiv.org/abs/1706.03762.
     """
-    groups = _groups(bounds)
-    rows = [x[0].transpose(0, 1) for x in (query, key, value)]  # (N, H, D)
+    places = _places(bounds)
     if varlen := _varlen_attention(query, dropout):
-        longest = max(group.longest for group in groups)
-        rows = [row.contiguous() for row in rows]
+        longest = max(past - first for first, past in zip(places, places[1:]))
+        rows = (x[0].transpose(0, 1).contiguous() for x in (query, key, value))
         return varlen(*rows, bounds, bounds, longest, longest, scale=scaling)[None]
+    kind = query.dtype
     if query.device.type == "cpu":  # whose kernel for half precision is slow in the backward pass
-        rows = [row.float() for row in rows]
-    pieces = zip(*(row.split([group.tokens for group in groups]) for row in rows))
-    with torch.autocast(query.device.type, enabled=False):
-        parts = [
-            _attend_group(some, group, dropout_p=dropout, scale=scaling)
-            for some, group in zip(pieces, groups)
-        ]
-    return torch.cat(parts)[None].to(query.dtype)
+        query, key, value = query.float(), key.float(), value.float()
+    runs = _runs(places)
+    sizes = [count * length for count, length in runs]
+    pieces = zip(*(x[0].split(sizes, 1) for x in (query, key, value)))
+    parts = []
+    for (count, length), rows in zip(runs, pieces):
+        rows = (row.unflatten(1, (count, length)).transpose(0, 1) for row in rows)
+        with torch.autocast(query.device.type, enabled=False):
+            part = torch.nn.functional.scaled_dot_product_attention(
+                *rows, dropout_p=dropout, scale=scaling
+            )
+        parts.append(part.transpose(1, 2).flatten(0, 1))
+    return torch.cat(parts)[None].to(kind)
 
 
 def _attention_function(

@@ -36,7 +36,7 @@ from clinical_ner.encoders import (
     quiet_transformers,
     speed_up,
 )
-from .inference import spans_from_scores, word_scores
+from .inference import half_net, spans_from_scores, word_scores
 from .windows import make_windows, tag_names
 
 # %% ../nbs/08_tagger.ipynb #eac0cf41
@@ -160,9 +160,10 @@ def predict_stream(
 
     In memory are twice 256 documents at a time, or fewer where they have a million characters.
     """
+    net = half_net(tagger.net, precision)
     options = {"token_budget": token_budget, "precision": precision}
     for some, windows in _windows_ahead(tagger, _groups(docs, 256, 1_000_000)):
-        scores = word_scores(tagger.net, windows, some, **options)
+        scores = word_scores(net, windows, some, **options)
         for doc, spans in zip(some, spans_from_scores(some, scores, tagger.tags)):
             meta = {key: value for key, value in doc.meta.items() if key not in _ABOUT_SPANS}
             yield replace(doc, spans=spans, meta=meta)

@@ -1,15 +1,27 @@
 """Decoding against every sequence there is and against plain Viterbi; any text; bounded memory."""
 
+import copy
 from itertools import product
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import BertConfig, BertForTokenClassification
 
 from clinical_ner.core import Document
-from clinical_ner.inference import _cuts, _rules, allowed_transitions, decode_tags
-from clinical_ner.windows import tag_names
+from clinical_ner.encoders import load_tokenizer
+from clinical_ner.inference import (
+    _cuts,
+    _rules,
+    allowed_transitions,
+    decode_tags,
+    half_net,
+    word_scores,
+)
+from clinical_ner.tagger import Tagger, predict, predict_stream
+from clinical_ner.windows import make_windows, tag_names
 
 SCHEMES = {
     "IOB2": tag_names("XYZ"),
@@ -90,11 +102,6 @@ def test_text_is_cut_nearly_everywhere_outside_of_mentions():
 @pytest.fixture(scope="module")
 def tagger(encoder_dir):
     """A random network over a real tokenizer, which finds spans everywhere."""
-    import torch
-    from transformers import BertConfig, BertForTokenClassification
-
-    from clinical_ner.encoders import load_tokenizer
-    from clinical_ner.tagger import Tagger
 
     torch.manual_seed(0)
     tokenizer, tags = load_tokenizer(encoder_dir, max_length=64), tag_names(["Drug", "Reason"])
@@ -128,7 +135,6 @@ def test_any_text_gives_exact_spans_on_whole_words(tagger, text):
 
 
 def test_half_a_surrogate_pair_moves_no_span(tagger):
-    from clinical_ner.tagger import predict
 
     good = "Took aspirin \ufffd 5 mg for pain."
     spans = predict(tagger, [Document("a", good)])[0].spans
@@ -140,7 +146,6 @@ def test_half_a_surrogate_pair_moves_no_span(tagger):
 
 def test_memory_is_bounded_by_texts_and_not_by_their_number(tagger):
     """Documents are read as they are needed: a few groups ahead of what was taken, no more."""
-    from clinical_ner.tagger import predict_stream
 
     read = []
 
@@ -160,7 +165,6 @@ def test_memory_is_bounded_by_texts_and_not_by_their_number(tagger):
 
 
 def test_an_error_in_the_documents_arrives(tagger):
-    from clinical_ner.tagger import predict_stream
 
     def docs():
         yield Document("a", "No pain.")
@@ -168,3 +172,22 @@ def test_an_error_in_the_documents_arrives(tagger):
 
     with pytest.raises(OSError, match="the disk is gone"):
         list(predict_stream(tagger, docs()))
+
+
+def test_bfloat16_reads_with_copies_of_the_weights(tagger):
+    docs = [Document(str(i), "Started on metoprolol 25 mg PO BID. " * i) for i in range(1, 9)]
+    before = {name: weight.clone() for name, weight in tagger.net.state_dict().items()}
+    wide, half = (
+        word_scores(half_net(tagger.net, precision), make_windows(docs, tagger.tokenizer), docs)
+        for precision in ("float32", "bfloat16")
+    )
+    gap = max(float(np.abs(a - b).max()) for a, b in zip(wide, half))
+    assert 0 < gap < 0.2
+    after = tagger.net.state_dict()
+    assert all(torch.equal(after[name], weight) for name, weight in before.items())
+    assert len(predict(tagger, docs, precision="bfloat16", progress=False)) == len(docs)
+
+
+def test_weights_that_are_elsewhere_stay_there(tagger):
+    away = copy.deepcopy(tagger.net).to("meta")
+    assert half_net(away, "bfloat16") is away
