@@ -176,8 +176,9 @@ def onnx_folder(precision: str, args: argparse.Namespace) -> Path:
     """The exported tagger, calibrated on training documents; made by the first who needs it."""
     folder = args.kept / f"onnx-{precision}"
     if not (folder / "done").exists():
-        some = {"quantize": "int8", "calibration": read_train(args.data)[::21]}
-        int8 = some if precision == "int8" else {}
+        int8 = {}
+        if precision == "int8":
+            int8 = {"quantize": "int8", "calibration": read_train(args.data)[::21]}
         export_onnx(Tagger.load(args.model, device="cpu"), folder, **int8)
         (folder / "done").touch()
     return folder

@@ -225,19 +225,23 @@ class Runs:
         missing = [run for run in wanted if self.key(*run) not in self.kept["runs"]]
         with ProcessPoolExecutor(self.args.workers, get_context("spawn")) as pool:
             made = {
-                pool.submit(run_trial, self.corpora[run[1]], *run, self.args): run
+                pool.submit(run_trial, self.corpora[corpus], name, seed, test, self.args): run
                 for run in missing
+                for name, corpus, seed, test in [run]
             }
-            for future in as_completed(made):
-                name, corpus, seed, test = made[future]
-                self.kept["runs"][self.key(*made[future])] = {
-                    "name": name,
-                    "precision": choose_precision("auto"),
-                    "counts": future.result(),
-                }
-                self.save()
-                score = micro_f1(self.counts(*made[future]).sum(0))
-                print(f"{corpus:14} seed {seed}  F1 {score:.4f}  {name}", flush=True)
+            try:
+                for future in as_completed(made):
+                    self.put(*made[future], future.result())
+            finally:  # an error ends the runs that have not begun
+                pool.shutdown(cancel_futures=True)
+
+    def put(self, name: str, corpus: str, seed: int, test: bool, counts: list[list[int]]):
+        """Keep a run, and print its F1."""
+        kept = {"name": name, "precision": choose_precision("auto"), "counts": counts}
+        self.kept["runs"][self.key(name, corpus, seed, test)] = kept
+        self.save()
+        score = micro_f1(np.sum(counts, 0))
+        print(f"{corpus:14} seed {seed}  F1 {score:.4f}  {name}", flush=True)
 
     def save(self):
         """Write what is kept."""
@@ -246,7 +250,7 @@ class Runs:
             file.write(json.dumps(self.kept, indent=1).replace("\n    ", " "))
 
 
-def run_trial(corpus: dict, name: str, _: str, seed: int, test: bool, args) -> list[list[int]]:
+def run_trial(corpus: dict, name: str, seed: int, test: bool, args) -> list[list[int]]:
     """Train as a trial says and count; by document on test documents, else of all in one row."""
     if args.workers > 1:  # a core each
         torch.set_num_threads(1)

@@ -280,7 +280,8 @@ def measure_case(name: str, args: argparse.Namespace) -> dict:
             f"  {row['peak_gb']:5.2f} GB  {row['share_of_peak']:4.0%} of peak",
             flush=True,
         )
-    return {"padding": round(waste, 3), "batch_size": case.batch_size, "ways": table}
+    settings = {"batch_size": case.batch_size, "rounds": args.rounds}
+    return {"padding": round(waste, 3), **settings, "ways": table}
 
 
 # whole runs

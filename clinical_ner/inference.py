@@ -86,8 +86,10 @@ def half_net(
     between layers back to float32. Weights that are quantised, sharded or elsewhere stay as they
     are, and so does a network without any, such as one for ONNX Runtime.
     """
+    kinds = (torch.float32, torch.float16, torch.bfloat16)  # one of 8 bits has its scale elsewhere
     plain = [
-        type(weight) is torch.nn.Parameter and not weight.is_meta for weight in net.parameters()
+        type(weight) is torch.nn.Parameter and weight.dtype in kinds and not weight.is_meta
+        for weight in net.parameters()
     ]
     half = choose_precision(precision, net.device.type) == "bfloat16"
     return HalfNet(net) if half and plain and all(plain) else net

@@ -232,7 +232,7 @@ def pack_windows(
 ) -> dict[
     str, torch.Tensor
 ]:  # one row of N tokens: (1, N); cu_seq_lens_q has a place more than windows
-    """Windows laid end to end, the longest first, as input of a network: no padding.
+    """Windows laid end to end, the longest first, as input of a network, without padding.
 
     With `multiple=PACK_MULTIPLE` there are few different N, for each of which a CPU's library
     compiles kernels of its own and keeps them.

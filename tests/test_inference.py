@@ -102,7 +102,6 @@ def test_text_is_cut_nearly_everywhere_outside_of_mentions():
 @pytest.fixture(scope="module")
 def tagger(encoder_dir):
     """A random network over a real tokenizer, which finds spans everywhere."""
-
     torch.manual_seed(0)
     tokenizer, tags = load_tokenizer(encoder_dir, max_length=64), tag_names(["Drug", "Reason"])
     sizes = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
@@ -135,7 +134,6 @@ def test_any_text_gives_exact_spans_on_whole_words(tagger, text):
 
 
 def test_half_a_surrogate_pair_moves_no_span(tagger):
-
     good = "Took aspirin \ufffd 5 mg for pain."
     spans = predict(tagger, [Document("a", good)])[0].spans
     assert (
@@ -146,7 +144,6 @@ def test_half_a_surrogate_pair_moves_no_span(tagger):
 
 def test_memory_is_bounded_by_texts_and_not_by_their_number(tagger):
     """Documents are read as they are needed: a few groups ahead of what was taken, no more."""
-
     read = []
 
     def docs(size, count):
@@ -165,7 +162,6 @@ def test_memory_is_bounded_by_texts_and_not_by_their_number(tagger):
 
 
 def test_an_error_in_the_documents_arrives(tagger):
-
     def docs():
         yield Document("a", "No pain.")
         raise OSError("the disk is gone")
