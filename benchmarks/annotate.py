@@ -38,7 +38,7 @@ from hardware import describe_hardware, forward_flops, peak_bytes, peak_flops
 from clinical_ner.core import Document, Span, open_atomic, write_jsonl
 from clinical_ner.encoders import has_bfloat16, packaged_encoder
 from clinical_ner.formats import read_conll, read_pubtator
-from clinical_ner.inference import spans_from_scores
+from clinical_ner.inference import spans_from_scores, word_scores
 from clinical_ner.metrics import evaluate
 from clinical_ner.onnx_export import export_onnx, load_onnx, span_agreement
 from clinical_ner.samples import iter_sample_notes
@@ -120,7 +120,7 @@ def make_pipeline(args: argparse.Namespace, kind: str, batch_size: int = 1):
         tokenizer=tokenizer,
         aggregation_strategy="first",
         device=args.device,
-        **({} if kind == "sentences" else {"stride": 128}),
+        **({} if kind == "sentences" else {"stride": args.stride}),
     )
 
     def annotate(docs: list[Document]) -> list[Document]:
@@ -178,7 +178,7 @@ def onnx_folder(precision: str, args: argparse.Namespace) -> Path:
     if not (folder / "done").exists():
         int8 = {}
         if precision == "int8":
-            int8 = {"quantize": "int8", "calibration": read_train(args.data)[::21]}
+            int8 = {"quantize": "int8", "calibration": read_train(args.data)[::7]}
         export_onnx(Tagger.load(args.model, device="cpu"), folder, **int8)
         (folder / "done").touch()
     return folder
@@ -269,18 +269,25 @@ def measure_annotate(kind: str, notes: int, args: argparse.Namespace) -> dict:
 
 
 def measure_windows(args: argparse.Namespace) -> dict:
-    """Spans of documents of 400 to 512 pieces, read whole and cut into windows of 256."""
+    """Spans of documents of 400 to 512 pieces: read whole, and in windows of 256 that share tokens."""
     tagger = Tagger.load(args.model, device=args.device)
     docs = [doc for part in ("train", "devel") for doc in read_abstracts(args.data, part)]
     sizes: dict[int, list[int]] = {}
     for window in make_windows(docs, tagger.tokenizer):
         sizes.setdefault(window.doc, []).append(len(window.input_ids))
     docs = [docs[i] for i, size in sizes.items() if len(size) == 1 and size[0] >= 400]
-    one = predict(tagger, docs, precision="float32", progress=False)
-    tagger.tokenizer.model_max_length = 256
-    cut = predict(tagger, docs, precision="float32", progress=False)
-    scores = {"f1_whole": f1(docs, one), "f1_cut": f1(docs, cut)}
-    return {"documents": len(docs), "same_spans": span_agreement(one, cut), **scores}
+
+    def read(**options) -> list[Document]:
+        windows = make_windows(docs, tagger.tokenizer, **options)
+        scores = word_scores(tagger.net, windows, docs, precision="float32")
+        found = spans_from_scores(docs, scores, tagger.tags)
+        return [Document(doc.id, doc.text, spans) for doc, spans in zip(docs, found)]
+
+    whole, cut = read(), {}
+    for overlap in (0.5, 0.25, 0.125, 0.0625, 0.0):
+        found = read(max_length=256, overlap=overlap)
+        cut[overlap] = {"same_spans": span_agreement(whole, found), "f1": f1(docs, found)}
+    return {"documents": len(docs), "f1_whole": f1(docs, whole), "cut": cut}
 
 
 # one process for each measurement
@@ -383,6 +390,8 @@ def parse_flags() -> argparse.Namespace:
     parser.add_argument("--shape", choices=["gatortron-base"], help="random weights of this shape")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--turns", type=int, default=5)
+    stride = "tokens that the pipeline's windows share; predict's share 63 of 512"
+    parser.add_argument("--stride", type=int, default=128, help=stride)
     parser.add_argument("--limit", type=int, help="documents of a turn, for a quick look")
     parser.add_argument("--notes", type=int, default=10_000, help="made-up notes in all")
     parser.add_argument("--part", type=int, default=200, help="made-up notes of a turn")
@@ -407,7 +416,8 @@ def main():
     if args.what:
         return run_process(args.what)
     args.model = args.model or make_model(args)
-    args.kept = HERE / "runs" / "annotate" / f"{Path(args.model).name}-{args.device}-{args.limit}"
+    kept = f"{Path(args.model).name}-{args.device}-{args.limit}-{args.stride}"
+    args.kept = HERE / "runs" / "annotate" / kept
     args.kept.mkdir(parents=True, exist_ok=True)
     if not has_bfloat16(args.device):
         print("this machine has no bfloat16 arithmetic: predict-bfloat16 is left out")
@@ -422,7 +432,7 @@ def main():
     counts = {"short notes": [1000, 20_000], "made-up notes": [args.notes]}
     for kind, sizes in counts.items():
         results["annotate"][kind] = {notes: print_annotate(kind, notes, args) for notes in sizes}
-    if not args.limit and args.kinds == KINDS:
+    if not args.limit and args.stride == 128 and args.kinds == KINDS:
         kind = "" if args.device == "cpu" else "_gpu"
         with open_atomic(HERE / "results" / f"annotate{kind}.json") as file:
             json.dump(results, file, indent=1)

@@ -8,6 +8,7 @@ __all__ = ['IGNORED', 'PACK_MULTIPLE', 'tokenize_words', 'Window', 'make_windows
 
 # %% ../nbs/05_windows.ipynb #7f17cc86
 import re
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -51,20 +52,28 @@ def tokenize_words(
     return [ids[:max_pieces] or [tokenizer.unk_token_id] for ids in pieces]
 
 # %% ../nbs/05_windows.ipynb #6ca3831f
-def _place_windows(sizes: np.ndarray, capacity: int, overlap: int) -> list[tuple[int, int]]:
-    """(first word, one past the last) of each window; `sizes` are tokens a word."""
-    ends = np.concatenate([[0], np.cumsum(sizes)])
+def _full_windows(ends: list[int], capacity: int, overlap: int) -> list[tuple[int, int]]:
+    """Windows of as many words as fit, of words that end at these tokens; the first end is 0."""
     places = []
     first = 0
     while True:
-        past = int(np.searchsorted(ends, ends[first] + capacity, side="right")) - 1
-        if past == len(sizes):
-            first = int(np.searchsorted(ends, ends[past] - capacity))
-            places.append((first, past))
-            return places
+        past = bisect_right(ends, ends[first] + capacity) - 1
+        if past == len(ends) - 1:
+            return [*places, (bisect_left(ends, ends[past] - capacity), past)]
         places.append((first, past))
         reach = max(ends[past] - overlap, ends[past + 1] - capacity)  # at least one word more
-        first = int(np.searchsorted(ends, reach))
+        first = bisect_left(ends, reach)
+
+
+def _place_windows(sizes: np.ndarray, capacity: int, overlap: int) -> list[tuple[int, int]]:
+    """(first word, one past the last) of each window; `sizes` are tokens a word."""
+    ends = [0, *np.cumsum(sizes).tolist()]
+    most = len(_full_windows(ends, capacity, overlap))
+    lengths = range(max(int(sizes.max()), ends[-1] // most), capacity)
+    shortest = bisect_left(
+        lengths, True, key=lambda length: len(_full_windows(ends, length, overlap)) <= most
+    )
+    return _full_windows(ends, lengths.start + shortest, overlap)
 
 
 def _own_words(sizes: np.ndarray, places: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -136,7 +145,7 @@ def make_windows(
     tokenizer: PreTrainedTokenizerBase,  # a fast one
     *,
     max_length: int | None = None,  # tokens, special ones included; default the tokenizer's limit
-    overlap: float = 0.25,  # share of a window that the next one repeats, 0 to less than 1
+    overlap: float = 0.125,  # share of a window that the next one repeats, 0 to less than 1
 ) -> list[Window]:  # in the order of the documents
     """Cut documents into windows: every word is spoken for once, where it has most context.
 

@@ -74,7 +74,7 @@ def test_a_word_is_spoken_for_where_it_has_most_context(tokenizer):
     assert len(windows) == 5
     for window in windows[1:-1]:
         margin = min(window.starts[0], len(window.input_ids) - 1 - window.starts[-1])
-        assert margin >= 126 // 4 // 2
+        assert margin >= 126 // 8 // 2
 
 
 @settings(max_examples=300, deadline=None)
@@ -87,6 +87,20 @@ def test_every_window_reads_on(sizes, overlap):
     assert places[0][0] == 0 and places[-1][1] == len(sizes)
     for (first, past), (next_first, next_past) in zip(places, places[1:]):
         assert first < next_first <= past < next_past
+
+
+@settings(max_examples=300, deadline=None)
+@given(sizes=st.lists(st.integers(1, 4), min_size=1, max_size=300), overlap=st.integers(0, 8))
+def test_windows_are_few_and_even(sizes, overlap):
+    capacity, ends = 40, np.cumsum([0, *sizes])
+    places = _place_windows(np.array(sizes), capacity, overlap)
+    lengths = [ends[past] - ends[first] for first, past in places]
+    most = (ends[-1] - overlap) / (
+        capacity - 3 - overlap - 3
+    )  # a word of 4 tokens more at each edge
+    assert len(places) <= max(1, np.ceil(most))
+    assert max(lengths) <= capacity
+    assert max(lengths) - min(lengths) <= 4 + 6 * len(places)
 
 
 def test_no_window_without_a_word_of_its_own(tokenizer):
