@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
@@ -23,6 +24,7 @@ import numpy as np
 import torch
 from huggingface_hub.constants import HF_HUB_CACHE
 from tokenizers import Regex, normalizers, pre_tokenizers
+from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.weak import WeakIdKeyDictionary
 from transformers import (
     AttentionInterface,
@@ -195,6 +197,21 @@ def _varlen_attention(query: torch.Tensor, dropout: float):
     return varlen_attn
 
 
+def _attention_of_half(query, key, value, scale: float | None) -> torch.Tensor:
+    """Attention (W, H, L, D) of W windows as products, some heads at a time: 2 MB of scores.
+
+    On a CPU, in bfloat16 and without gradients, that takes a fifth to a third less than PyTorch's
+    own kernel does, for windows of over 128 tokens.
+    """
+    scale = scale or query.shape[-1] ** -0.5
+    some = max(1, 2**20 // query.shape[2] ** 2)
+    parts = []
+    for q, k, v in zip(*(x.flatten(0, 1).split(some) for x in (query, key, value))):
+        scores = torch.baddbmm(q.new_empty(()), q, k.mT, beta=0, alpha=scale)
+        parts.append(torch.softmax(scores, -1) @ v)
+    return torch.cat(parts).view(query.shape)
+
+
 def attend_windows(
     query: torch.Tensor,  # (1, H, N, D): H heads, N tokens of all windows
     key: torch.Tensor,  # (1, H, N, D)
@@ -213,9 +230,13 @@ def attend_windows(
         longest = max(past - first for first, past in zip(places, places[1:]))
         rows = (x[0].transpose(0, 1).contiguous() for x in (query, key, value))
         return varlen(*rows, bounds, bounds, longest, longest, scale=scaling)[None]
-    kind = query.dtype
-    if query.device.type == "cpu":  # whose kernel for half precision is slow in the backward pass
-        query, key, value = query.float(), key.float(), value.float()
+    kind, attend = query.dtype, partial(scaled_dot_product_attention, dropout_p=dropout)
+    if query.device.type == "cpu":
+        long = query.shape[2] >= 128 * (len(places) - 1)
+        if long and kind == torch.bfloat16 and not torch.is_grad_enabled() and not dropout:
+            attend = _attention_of_half
+        else:  # the kernel for half precision is slow in the backward pass
+            query, key, value = query.float(), key.float(), value.float()
     runs = _runs(places)
     sizes = [count * length for count, length in runs]
     pieces = zip(*(x[0].split(sizes, 1) for x in (query, key, value)))
@@ -223,9 +244,7 @@ def attend_windows(
     for (count, length), rows in zip(runs, pieces):
         rows = (row.unflatten(1, (count, length)).transpose(0, 1) for row in rows)
         with torch.autocast(query.device.type, enabled=False):
-            part = torch.nn.functional.scaled_dot_product_attention(
-                *rows, dropout_p=dropout, scale=scaling
-            )
+            part = attend(*rows, scale=scaling)
         parts.append(part.transpose(1, 2).flatten(0, 1))
     return torch.cat(parts)[None].to(kind)
 
