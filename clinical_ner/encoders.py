@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from huggingface_hub.constants import HF_HUB_CACHE
 from tokenizers import Regex, normalizers, pre_tokenizers
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 from torch.utils.weak import WeakIdKeyDictionary
 from transformers import (
     AttentionInterface,
@@ -204,12 +204,16 @@ def _attention_of_half(query, key, value, scale: float | None) -> torch.Tensor:
     own kernel does, for windows of over 128 tokens.
     """
     scale = scale or query.shape[-1] ** -0.5
-    some = max(1, 2**20 // query.shape[2] ** 2)
+    length = query.shape[2]
+    more = -length % 32  # oneDNN makes and keeps kernels for every length
+    some = max(1, 2**20 // (length + more) ** 2)
+    rows = (pad(x, (0, 0, 0, more)).flatten(0, 1).split(some) for x in (query, key, value))
     parts = []
-    for q, k, v in zip(*(x.flatten(0, 1).split(some) for x in (query, key, value))):
+    for q, k, v in zip(*rows):
         scores = torch.baddbmm(q.new_empty(()), q, k.mT, beta=0, alpha=scale)
+        scores[..., length:] = -torch.inf
         parts.append(torch.softmax(scores, -1) @ v)
-    return torch.cat(parts).view(query.shape)
+    return torch.cat(parts)[:, :length].unflatten(0, query.shape[:2])
 
 
 def attend_windows(
