@@ -279,6 +279,13 @@ class _EpochLine(TrainerCallback):
             f"  {time.time() - self.start:.0f} s"
         )
 
+    def on_train_end(self, args, state, control, **kwargs):
+        if state.best_metric == 0:
+            self.say(
+                f"no mention was found right after {state.global_step} steps of the optimiser: give"
+                " a smaller `batch_size`, more `epochs` or a higher `lr`"
+            )
+
 # %% ../nbs/10_train.ipynb #f04fb1ae
 def _fingerprint(docs: Sequence[Document]) -> str:
     """A hash of documents, texts and spans included."""

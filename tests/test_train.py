@@ -355,6 +355,15 @@ def test_a_loss_that_is_not_a_number_is_an_error(toy, tmp_path):
         fine_tune(CORPUS, toy, output=tmp_path, **(SETTINGS | {"lr": 1e30}))
 
 
+def test_a_run_too_short_to_learn_says_what_to_change(toy, tmp_path, capsys):
+    text = "no pain at all " * 40
+    docs = [Document(str(i), text, [Span(3, 7, "Rare")]) for i in range(20)]
+    corpus = {"train": docs[:16], "validation": docs[16:]}
+    fine_tune(corpus, toy, output=tmp_path, **(SETTINGS | {"epochs": 1}))
+    assert "right after 4 steps of the optimiser: give a smaller `b" in capsys.readouterr().out
+    assert "no mention was found right" in (tmp_path / "train.log").read_text()
+
+
 def test_bfloat16_is_left_behind(toy, tmp_path):
     """What training returns computes as what is loaded: without the arithmetic of training."""
     settings = SETTINGS | {"precision": "bfloat16", "epochs": 1}
