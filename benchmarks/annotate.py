@@ -390,7 +390,7 @@ def parse_flags() -> argparse.Namespace:
     parser.add_argument("--shape", choices=["gatortron-base"], help="random weights of this shape")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--turns", type=int, default=5)
-    stride = "tokens that the pipeline's windows share; predict's share 63 of 512"
+    stride = "tokens that the pipeline's windows share"
     parser.add_argument("--stride", type=int, default=128, help=stride)
     parser.add_argument("--limit", type=int, help="documents of a turn, for a quick look")
     parser.add_argument("--notes", type=int, default=10_000, help="made-up notes in all")

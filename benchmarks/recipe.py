@@ -143,8 +143,7 @@ def train(corpus: dict, recipe: dict, seed: int, args: argparse.Namespace) -> Ta
     """A tagger of the training documents."""
     set_seed(seed)
     labels = sorted({span.label for doc in corpus["train"] for span in doc.spans})
-    tagger = Tagger.create(args.encoder, labels)
-    tagger.tokenizer.model_max_length = recipe["window"]
+    tagger = Tagger.create(args.encoder, labels, max_length=recipe["window"])
     set_dropout(tagger.net, recipe)
     rows, _ = training_rows(tagger, corpus["train"])
     with tempfile.TemporaryDirectory() as folder:
@@ -222,8 +221,16 @@ class Runs:
         missing = [run for run in wanted if self.key(*run) not in self.kept["runs"]]
         with ProcessPoolExecutor(self.args.workers, get_context("spawn")) as pool:
             made = {
-                pool.submit(run_trial, self.corpora, self.trials[run[0]], *run[1:], self.args): run
-                for run in missing
+                pool.submit(
+                    run_trial,
+                    self.corpora[corpus],
+                    corpus,
+                    self.trials[name],
+                    seed,
+                    test,
+                    self.args,
+                ): (name, corpus, seed, test)
+                for name, corpus, seed, test in missing
             }
             try:
                 for future in as_completed(made):
@@ -246,11 +253,10 @@ class Runs:
             file.write(json.dumps(self.kept, indent=1).replace("\n    ", " "))
 
 
-def run_trial(corpora: dict, recipe: dict, name: str, seed: int, test: bool, args) -> list:
+def run_trial(corpus: dict, name: str, recipe: dict, seed: int, test: bool, args) -> list:
     """Train as a recipe says and count; by document on test documents, else of all in one row."""
     if args.workers > 1:  # a core each
         torch.set_num_threads(1)
-    corpus = corpora[name]
     some = corpus["train"][:: 1 if test else round(1 / SHARES[name])]
     tagger = train(corpus | {"train": some}, recipe, seed, args)
     counts = count(tagger, corpus["test" if test else "validation"], recipe["decoding"])

@@ -68,10 +68,12 @@ def _full_windows(ends: list[int], capacity: int, overlap: int) -> list[tuple[in
 def _place_windows(sizes: np.ndarray, capacity: int, overlap: int) -> list[tuple[int, int]]:
     """(first word, one past the last) of each window; `sizes` are tokens a word."""
     ends = [0, *np.cumsum(sizes).tolist()]
-    most = len(_full_windows(ends, capacity, overlap))
-    lengths = range(max(int(sizes.max()), ends[-1] // most), capacity)
+    count = len(places := _full_windows(ends, capacity, overlap))
+    if count == 1:
+        return places
+    lengths = range(max(int(sizes.max()), ends[-1] // count), capacity)
     shortest = bisect_left(
-        lengths, True, key=lambda length: len(_full_windows(ends, length, overlap)) <= most
+        lengths, True, key=lambda length: len(_full_windows(ends, length, overlap)) <= count
     )
     return _full_windows(ends, lengths.start + shortest, overlap)
 

@@ -95,10 +95,8 @@ def test_windows_are_few_and_even(sizes, overlap):
     capacity, ends = 40, np.cumsum([0, *sizes])
     places = _place_windows(np.array(sizes), capacity, overlap)
     lengths = [ends[past] - ends[first] for first, past in places]
-    most = (ends[-1] - overlap) / (
-        capacity - 3 - overlap - 3
-    )  # a word of 4 tokens more at each edge
-    assert len(places) <= max(1, np.ceil(most))
+    step = capacity - overlap - 2 * 3  # less what a word of 4 tokens leaves free at each edge
+    assert len(places) <= max(1, np.ceil((ends[-1] - overlap) / step))
     assert max(lengths) <= capacity
     assert max(lengths) - min(lengths) <= 4 + 6 * len(places)
 
