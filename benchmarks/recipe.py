@@ -35,13 +35,13 @@ from clinical_ner.formats import read_conll
 from clinical_ner.inference import decode_tags, tags_to_scored_spans, word_scores
 from clinical_ner.tagger import Tagger
 from clinical_ner.tags import doc_words, tags_to_spans
-from clinical_ner.train import EntityTrainer, training_rows
+from clinical_ner.train import EntityTrainer, choose_batch_size, training_rows
 from clinical_ner.windows import IGNORED, make_windows
 
 RESULTS = Path(__file__).parent / "results" / "recipe.json"
 PLAIN = {
     "lr": 1e-4,
-    "batch_size": 16,
+    "batch_size": 16,  # windows; None: as many as leave 1,000 steps
     "schedule": "linear",
     "warmup": 0.0,
     "weight_decay": 0.0,
@@ -57,9 +57,13 @@ PLAIN = {
 OURS = PLAIN | {"attention_dropout": 0.0, "decoding": "valid tags"}
 GRID = {f"plain, lr {lr:g}": PLAIN | {"lr": lr} for lr in (1e-4, 2e-4, 4e-4, 8e-4)}
 GRID |= {f"plain, batch 4, lr {lr:g}": PLAIN | {"batch_size": 4, "lr": lr} for lr in (2e-4, 4e-4)}
+GRID |= {"plain, 1,000 steps, lr 0.0002": PLAIN | {"batch_size": None, "lr": 2e-4}}
+GRID |= {
+    f"ours, 1,000 steps, lr {lr:g}": OURS | {"batch_size": None, "lr": lr} for lr in (2e-4, 4e-4)
+}
 GRID |= {f"ours, batch 4, lr {lr:g}": OURS | {"batch_size": 4, "lr": lr} for lr in (2e-4, 4e-4)}
 GRID |= {
-    f"ours, batch 4, windows of 128, lr {lr:g}": OURS | {"batch_size": 4, "lr": lr, "window": 128}
+    f"windows of 128, batch 4, lr {lr:g}": OURS | {"batch_size": 4, "lr": lr, "window": 128}
     for lr in (2e-4, 4e-4)
 }
 CHANGES = {
@@ -146,11 +150,12 @@ def train(corpus: dict, recipe: dict, seed: int, args: argparse.Namespace) -> Ta
     tagger = Tagger.create(args.encoder, labels, max_length=recipe["window"])
     set_dropout(tagger.net, recipe)
     rows, _ = training_rows(tagger, corpus["train"])
+    size = recipe["batch_size"] or choose_batch_size(len(rows), args.epochs)
     with tempfile.TemporaryDirectory() as folder:
         settings = TrainingArguments(
             output_dir=folder,
             num_train_epochs=args.epochs,
-            per_device_train_batch_size=recipe["batch_size"],
+            per_device_train_batch_size=size,
             lr_scheduler_type=recipe["schedule"],
             warmup_steps=recipe["warmup"],
             bf16=choose_precision("auto") == "bfloat16",
@@ -328,6 +333,8 @@ def main():
     args = parser.parse_args()
     runs = Runs(read_corpora(args.data), args)
     table = search(runs)
+    runs.kept["validation"] = table
+    runs.save()
     for name, row in sorted(table.items(), key=lambda item: -item[1]["mean"]):
         print("  ".join(f"{value:.4f}" for value in row.values()), name)
     if args.test:

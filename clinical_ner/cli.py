@@ -367,8 +367,8 @@ def clinical_ner_train(
     resume_from_model: str = None,  # folder of a tagger to train further, instead of model_name
     resume: bool = False,  # go on after the last whole epoch of a run in new_model_dir
     num_train_epochs: int = 5,  # the best by validation F1 is kept
-    learning_rate: float = 5e-5,  # at its highest
-    batch_size: int = 16,  # windows in a step
+    learning_rate: float = None,  # at its highest; default: by the size of the encoder
+    batch_size: int = None,  # windows in a step; default: 16, or fewer, for a thousand steps
     token_budget: int = None,  # tokens in memory at a time, if a batch is too large for it
     weight_decay: float = 0.01,  # of the optimiser
     warmup: float = 0.1,  # share of the steps in which the learning rate rises
