@@ -14,6 +14,7 @@ from transformers import (
 from transformers.models.megatron_bert import modeling_megatron_bert as megatron
 
 from clinical_ner.encoders import (
+    FastLinear,
     MegatronBertForTokenClassification,
     _activation_bytes,
     can_pack,
@@ -250,3 +251,27 @@ def test_planned_weights_are_those_of_the_network(tmp_path):
     count = sum(weight.numel() for weight in net.parameters())
     assert abs(plan.weights * 1e9 / (4 * count) - 1) < 0.01
     assert abs(plan.optimiser * 1e9 / (8 * count) - 1) < 0.01
+
+
+@pytest.mark.parametrize("shape", [(24,), (1, 24), (7, 24), (2, 5, 24), (0, 24), (3, 1, 2, 24)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_layer_as_a_convolution_is_the_layer(shape, bias):
+    torch.manual_seed(0)
+    layer, x = FastLinear(24, 40, bias=bias), torch.randn(shape)
+    expected = torch.nn.functional.linear(x, layer.weight, layer.bias).detach()
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(x), expected, rtol=1e-5, atol=1e-5)
+        rows = x.expand(3, *shape).transpose(0, -2) if x.dim() > 1 else x[::2].repeat_interleave(2)
+        same = torch.nn.functional.linear(rows, layer.weight, layer.bias)  # not contiguous
+        torch.testing.assert_close(layer(rows), same, rtol=1e-5, atol=1e-5)
+
+
+def test_a_layer_keeps_other_precisions_and_its_gradients():
+    torch.manual_seed(0)
+    layer, x = FastLinear(24, 40), torch.randn(7, 24)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert layer(x).dtype == torch.bfloat16
+    with torch.no_grad():
+        assert layer.to(torch.bfloat16)(x.bfloat16()).dtype == torch.bfloat16
+    layer.float()(x).sum().backward()
+    assert layer.weight.grad.shape == (40, 24)

@@ -106,6 +106,15 @@ def test_a_run_leaves_everything_behind(run):
     assert len(list((folder / "checkpoints").glob("checkpoint-*"))) <= 2
 
 
+def test_what_is_left_open_is_chosen_said_and_kept(toy, tmp_path):
+    settings = SETTINGS | {"epochs": 1, "lr": None, "batch_size": None}
+    fine_tune(CORPUS, toy, output=tmp_path, **settings)
+    kept = json.loads((tmp_path / "settings.json").read_text())
+    assert (kept["batch_size"], kept["lr"]) == (1, 2e-4)  # forty windows, a small encoder
+    assert "batch_size=1, lr=0.0002" in (tmp_path / "train.log").read_text()
+    fine_tune(CORPUS, toy, output=tmp_path, resume=True, **settings)  # the same run
+
+
 def test_what_was_reviewed_is_trained_on(toy, tmp_path):
     swapped = {"Drug": "Strength", "Strength": "Drug"}
     found = [
