@@ -289,7 +289,7 @@ class _EpochLine(TrainerCallback):
 # %% ../nbs/10_train.ipynb #0c5a7d11
 def choose_batch_size(
     windows: int,  # of the training documents
-    epochs: int,
+    epochs: int,  # over them
     *,
     processes: int = 1,  # that share a batch
     steps: int = 1000,  # of the optimiser that a run should have
