@@ -176,10 +176,12 @@ def onnx_folder(precision: str, args: argparse.Namespace) -> Path:
     """The exported tagger, calibrated on training documents; made by the first who needs it."""
     folder = args.kept / f"onnx-{precision}"
     if not (folder / "done").exists():
-        int8 = {}
+        tagger = Tagger.load(args.model, device="cpu")
+        export_onnx(tagger, folder)
         if precision == "int8":
-            int8 = {"quantize": "int8", "calibration": read_train(args.data)[::7]}
-        export_onnx(Tagger.load(args.model, device="cpu"), folder, **int8)
+            from quantize import quantize
+
+            quantize(folder / "model.onnx", tagger, read_train(args.data)[::7])
         (folder / "done").touch()
     return folder
 

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 from pathlib import Path
 
 from clinical_ner.core import package_versions
@@ -15,9 +16,11 @@ def machine(
     *packages: str,  # whose versions matter
 ) -> dict:
     """What figures are measured on: processor, cores, and the versions of Python and `packages`."""
-    lines = CPUINFO.read_text().splitlines() if CPUINFO.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    cpu = names[0] if names else platform.processor()
+    cores = CPUINFO.read_text().split("\n\n") if CPUINFO.exists() else []
+    told = dict(re.findall(r"(.+?)\t+: (.+)", cores[0])) if cores else {}
+    cpu = told.get("model name", platform.processor())
+    if "cpu family" in told:  # generations of one maker may share a name
+        cpu += f", family {told['cpu family']} model {told.get('model')}"
     return {"cpu": cpu, "cores": os.cpu_count(), "versions": package_versions(*packages)}
 
 

@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
@@ -352,7 +352,7 @@ class FastDropout(torch.nn.Dropout):
 
 # %% ../nbs/06_encoders.ipynb #5d0c71ab
 class FastLinear(torch.nn.Linear):
-    """A linear layer that is a 1 x 1 convolution where a CPU with AVX-512 reads in float32.
+    """A linear layer that is a 1 x 1 convolution where an AMD CPU with AVX-512 reads in float32.
 
     Source of the convolution: oneDNN, https://uxlfoundation.github.io/oneDNN.
     """
@@ -373,7 +373,14 @@ def _convolves() -> bool:
     if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
         return False
     fast = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    return fast and torch.backends.mkldnn.is_available()
+    return fast and _is_amd() and torch.backends.mkldnn.is_available()
+
+
+@cache
+def _is_amd() -> bool:
+    """Whether the CPU is one of AMD's; on Linux."""
+    path = Path("/proc/cpuinfo")
+    return path.exists() and "AuthenticAMD" in path.read_text()
 
 # %% ../nbs/06_encoders.ipynb #7f7fbcd7
 def has_bfloat16(

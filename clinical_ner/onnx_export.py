@@ -10,9 +10,8 @@ import copy
 import logging
 import os
 import shutil
-import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,17 +23,15 @@ from transformers import AutoConfig, AutoTokenizer
 from .core import Document, local_path, target_path
 from .encoders import can_pack, encoder_limit
 from .tagger import Tagger, predict
-from .windows import make_windows
 
 # %% ../nbs/17_onnx_export.ipynb #35f57602
 def _import_onnx():
-    """The packages `onnxruntime` and `onnx`."""
+    """The package `onnxruntime`."""
     try:
-        import onnx
         import onnxruntime
     except ImportError:
         raise ImportError('ONNX needs the extra: pip install "clinical_ner[onnx]"') from None
-    return onnxruntime, onnx
+    return onnxruntime
 
 
 class OnnxNet(torch.nn.Module):
@@ -46,7 +43,7 @@ class OnnxNet(torch.nn.Module):
         device: str | torch.device = "cpu",  # or "cuda", with the package onnxruntime-gpu
     ):
         super().__init__()
-        runtime, _ = _import_onnx()
+        runtime = _import_onnx()
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
@@ -160,79 +157,6 @@ def _write_onnx(net, path: Path):
             verbose=False,
         )
 
-# %% ../nbs/17_onnx_export.ipynb #81d53856
-def _calibration_rows(docs: Iterable[Document], tokenizer, most: int = 65_536) -> list[np.ndarray]:
-    """Windows of texts in any order, as they will be read, of about `most` tokens in all."""
-    windows = make_windows(docs, tokenizer)
-    order = np.random.default_rng(0).permutation(len(windows))
-    rows = [np.array([windows[i].input_ids]) for i in order]
-    ends = np.cumsum([row.size for row in rows])
-    if not rows or ends[-1] < 128:
-        raise ValueError(
-            f"the calibration texts have {ends[-1] if rows else 0} tokens; give some hundred"
-            " documents like those that the tagger will read, in length too"
-        )
-    return rows[: 1 + int(np.searchsorted(ends, most))]
-
-
-class _Rows:
-    """Rows, as ONNX Runtime's calibrator takes them."""
-
-    def __init__(self, rows: Sequence[np.ndarray]):
-        self.rows: Iterator[np.ndarray] = iter(rows)
-
-    def get_next(self) -> dict | None:
-        """The inputs of one run; None at the end."""
-        row = next(self.rows, None)
-        return None if row is None else {"input_ids": row, "attention_mask": np.ones_like(row)}
-
-
-def _robust_layers(path: Path, hidden: int, tags: int) -> list[str]:
-    """Names of the products with weights, but for those that narrow, and the classifier."""
-    _, onnx = _import_onnx()
-    graph = onnx.load(str(path), load_external_data=False).graph
-    shapes = {weight.name: tuple(weight.dims) for weight in graph.initializer}
-    layers = {
-        node.name: shapes[node.input[1]]
-        for node in graph.node
-        if node.op_type in ("MatMul", "Gemm") and node.input[1] in shapes
-    }
-    return [
-        name
-        for name, shape in layers.items()
-        if len(shape) == 2 and set(shape) != {hidden, tags} and not shape[0] > shape[1]
-    ]
-
-
-def _quantize(path: Path, rows: list[np.ndarray], config) -> int:
-    """Turn a model.onnx into one of 8 bits, in its place; the number of layers so turned."""
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    large = bool(list(path.parent.glob("model.onnx.*")))
-    with _quiet(), tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
-        prepared, small = Path(folder, "prepared.onnx"), Path(folder, "model.onnx")
-        quant_pre_process(path, prepared, skip_symbolic_shape=True, save_as_external_data=large)
-        layers = _robust_layers(prepared, config.hidden_size, config.num_labels)
-        quantize_static(
-            prepared,
-            small,
-            _Rows(rows),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["MatMul", "Gemm"],
-            nodes_to_quantize=layers,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            use_external_data_format=large,
-            extra_options={"CalibMovingAverage": True},  # one odd token widens no range
-        )
-        for file in path.parent.glob("model.onnx*"):
-            file.unlink()
-        for file in Path(folder).glob("model.onnx*"):
-            shutil.move(file, path.parent / file.name)
-    return len(layers)
-
 # %% ../nbs/17_onnx_export.ipynb #4ae8cf47
 def span_agreement(
     a: Iterable[Document],  # found by one tagger
@@ -250,20 +174,10 @@ def export_onnx(
     tagger: Tagger,  # on torch
     path: str | os.PathLike,  # a folder; made if it is not there
     *,
-    quantize: str | None = None,  # "int8" for integers of 8 bits; None for float32
-    calibration: Sequence[Document] | None = None,  # texts that "int8" is measured on
-    check: Sequence[Document] | None = None,  # texts to compare on; default: those, or none
+    check: Sequence[Document] | None = None,  # texts to compare on
 ) -> float | None:  # share of equal spans on the texts of `check`, 0 to 1; printed too
-    """Write a tagger for ONNX Runtime, and compare what both find. `load_onnx` reads it.
-
-    "int8" without calibration texts raises `ValueError`: take a few hundred documents that the
-    tagger was trained on, or others like those it will read.
-    """
-    if quantize not in (None, "int8"):
-        raise ValueError(f'quantize={quantize!r}: use None or "int8"')
-    if quantize and not calibration:
-        raise ValueError('quantize="int8" needs texts to measure: give calibration=corpus["train"]')
-    runtime, _ = _import_onnx()
+    """Write a tagger for ONNX Runtime in float32, and compare what both find. `load_onnx` reads it."""
+    _import_onnx()
     path = target_path(path)
     path.mkdir(parents=True, exist_ok=True)
     net = tagger.net
@@ -272,10 +186,6 @@ def export_onnx(
     _write_onnx(net.eval(), path / "model.onnx")
     net.config.save_pretrained(path)
     tagger.tokenizer.save_pretrained(path)
-    if quantize:
-        rows = _calibration_rows(calibration, tagger.tokenizer)
-        _quantize(path / "model.onnx", rows, net.config)
-    check = calibration if check is None else check
     return _compare(tagger, path, check) if check else None
 
 
