@@ -1,7 +1,7 @@
 """An exported tagger in 8-bit integers: the library leaves it out, and `annotate.py` shows why.
 
-Static quantisation of ONNX Runtime (https://onnxruntime.ai/docs/performance/model-optimizations),
-the best of several ways that were tried: the ranges of a layer's inputs are averages over
+Static quantisation of ONNX Runtime (https://onnxruntime.ai/docs/performance/model-optimizations):
+the ranges of a layer's inputs are averages over
 calibration texts, each output channel of a weight has a scale of its own, and the sensitive layers
 stay as they are: the second of each feed-forward block, whose inputs have a few huge values among
 small ones, and the classifier.

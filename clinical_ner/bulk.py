@@ -13,8 +13,11 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import time
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -57,14 +60,21 @@ def _lines(file, limit: int) -> Iterator[bytes | None]:
         yield line if whole else None
 
 
-def _walk(folder: str, suffix: str) -> Iterator[str]:
-    """Paths below `folder` with this ending, not hidden, in the order of their names."""
+def _walk(folder: str, suffix: str = "", above: tuple[str, ...] = ()) -> Iterator[str]:
+    """Paths below `folder` with this ending, not hidden, in the order of their names.
+
+    A link to a folder that it lies in is not followed.
+    """
+    real = os.path.realpath(folder)
+    if real in above:
+        return
     with os.scandir(folder) as entries:
         found = sorted((entry.name, entry.is_dir()) for entry in entries if entry.name[0] != ".")
     for name, is_folder in found:
         if is_folder:
-            yield from (f"{name}/{inner}" for inner in _walk(os.path.join(folder, name), suffix))
-        elif name.endswith(suffix):
+            inside = _walk(os.path.join(folder, name), suffix, (*above, real))
+            yield from (f"{name}/{inner}" for inner in inside)
+        elif name.lower().endswith(suffix):
             yield name
 
 # %% ../nbs/16_bulk.ipynb #ec39cafb
@@ -77,7 +87,7 @@ class Source:
 
     kind: str  # "text", "jsonl", "csv", "parquet" or "rows"
     paths: tuple[str, ...] = ()  # absolute: the files, or for "text" the one folder
-    rows: Sequence | None = None  # for "rows": a dataset, or documents
+    rows: Sequence | None = None  # a dataset, or documents; for "text" the files, if not all
     id_column: str = "id"
     text_column: str = "text"
     max_chars: int = 10_000_000  # a longer document is rejected
@@ -104,14 +114,43 @@ def _files_of(path: str) -> list[str]:
     """A file, or the files of a folder: the folder itself if it holds text files."""
     if not os.path.isdir(path):
         return [path]
-    there = {suffix: next(_walk(path, suffix), None) for suffix in _KINDS}
-    there = [suffix for suffix, first in there.items() if first is not None]
+    endings = Counter(os.path.splitext(name)[1].lower() for name in _walk(path))
+    there = [ending for ending in _KINDS if ending in endings]
     if len(there) != 1:
         raise ValueError(
             f"{path}: {'no' if not there else ' and '.join(there)} files there; name a folder with"
             f" files of one kind ({', '.join(_KINDS)}), or the files"
         )
+    other = sorted((end or "none", count) for end, count in endings.items() if end not in there)
+    if other:
+        told = ", ".join(f"{end} ({count:,})" for end, count in other)
+        warnings.warn(f"{path}: files of other endings are left out: {told}", stacklevel=4)
     return [path] if there == [".txt"] else [f"{path}/{name}" for name in _walk(path, there[0])]
+
+
+def _source_of_rows(source, options: dict) -> Source | None:
+    """A dataset or a list of documents as a source; None for what names files."""
+    if isinstance(source, dict):
+        raise ValueError(f"the dataset has the parts {', '.join(source)}; give one of them")
+    if hasattr(source, "column_names"):
+        if not hasattr(source, "__len__"):
+            raise ValueError(
+                "a streamed dataset cannot be cut into parts; load it without `streaming`, or write"
+                " it as Parquet files"
+            )
+        wanted = options["id_column"], options["text_column"]
+        _check_columns("the dataset", source.column_names or (), *wanted)
+        return Source("rows", (), source.with_format(None), **options)
+    if isinstance(source, Sequence) and source and isinstance(source[0], Document):
+        return Source("rows", (), source, **options)
+    return None
+
+
+def _text_files(files: list[str], options: dict) -> Source:
+    """Single text files as a source: those of the folder that holds all of them."""
+    folder = os.path.commonpath([os.path.dirname(file) for file in files])
+    names = tuple(os.path.relpath(file, folder).replace(os.sep, "/") for file in files)
+    return Source("text", (folder,), names, **options)
 
 
 def find_source(
@@ -123,66 +162,84 @@ def find_source(
 ) -> Source:
     """What `source` names, by its form and the endings of its files."""
     options = {"id_column": id_column, "text_column": text_column, "max_chars": max_chars}
-    if isinstance(source, dict):
-        raise ValueError(f"the dataset has the parts {', '.join(source)}; give one of them")
-    if hasattr(source, "column_names"):
-        _check_columns("the dataset", source.column_names or (), id_column, text_column)
-        return Source("rows", (), source.with_format(None), **options)
-    if isinstance(source, Sequence) and source and isinstance(source[0], Document):
-        return Source("rows", (), source, **options)
+    if rows := _source_of_rows(source, options):
+        return rows
     files = [file for path in _found_paths(source) for file in _files_of(path)]
-    kinds = {_KINDS.get(Path(file).suffix, "text" if os.path.isdir(file) else "") for file in files}
-    if len(kinds) != 1 or kinds == {""} or (kinds == {"text"} and len(files) > 1):
+    folders = [file for file in files if os.path.isdir(file)]
+    kinds = {_KINDS.get(Path(file).suffix.lower(), "") for file in files if file not in folders}
+    if folders == files and len(files) == 1:
+        return Source("text", tuple(files), **options)
+    if folders or len(kinds) != 1 or kinds == {""}:
         raise ValueError(
             f"{', '.join(files[:3])}: name one folder of .txt files, or files of one kind that end"
-            " in .jsonl, .csv or .parquet"
+            f" in {', '.join(_KINDS)}"
         )
+    if kinds == {"text"}:
+        return _text_files(files, options)
     return Source(kinds.pop(), tuple(files), **options)
 
 
 def _check_columns(place: str, columns: Sequence[str], *wanted: str) -> list[int]:
-    """The numbers of the columns `wanted`; one that is not there raises `ValueError`."""
+    """The numbers of the columns `wanted`; one that is not there raises `ValueError`.
+
+    The error does not tell the columns that there are: the first line of a CSV file without a
+    header is a note.
+    """
     missing = [name for name in wanted if name not in columns]
     if missing:
         raise ValueError(
-            f"{place}: there is no column {missing[0]!r} among {', '.join(columns)[:200]}; name the"
-            " columns with id_column and text_column"
+            f"{place}: there is no column {missing[0]!r} among the {len(columns)} there; name the"
+            " columns with id_column and text_column, and give a CSV file a line of their names"
         )
     return [list(columns).index(name) for name in wanted]
 
 # %% ../nbs/16_bulk.ipynb #1a171566
-def _csv_rows(file, place: str, limit: int, line: int = 0) -> Iterator[tuple[int, int, list[str]]]:
-    """(first line, byte behind it, fields) of each row after `line`; bad UTF-8 is kept escaped."""
-    position, size = file.tell(), 0
+_NOT_CSV = bytes(set(range(256)) - set(b'",\r\n'))  # what gives a row no form
 
-    def lines() -> Iterator[str]:
-        nonlocal position, line, size
-        for raw in _lines(file, limit):
-            size += limit if raw is None else len(raw)
-            if size > limit:
-                raise ValueError(
-                    f"{place}, line {line + 1}: a row of more than {limit:,} bytes; look for a quote"
-                    " that does not close"
-                )
-            mark = "\ufeff" if position == 0 else ""
-            line += 1
-            position += len(raw)
-            yield raw.decode("utf-8", "surrogateescape").removeprefix(mark)
 
+def _csv_lines(file, limit: int, row: dict) -> Iterator[str]:
+    """Lines of a CSV file; `row` has the "line", the "past" byte and the "size" of its row so far.
+
+    Of a row of more than `limit` bytes only its form is kept.
+    """
+    while line := file.readline(limit):
+        row["size"] += len(line)
+        row["past"] += len(line)
+        while not line.endswith(b"\n") and (more := file.readline(limit)):
+            row["size"] += len(more)
+            row["past"] += len(more)
+            line = line.translate(None, _NOT_CSV) + more.translate(None, _NOT_CSV)
+        if row["size"] > limit:
+            line = line.translate(None, _NOT_CSV)
+        row["line"] += 1
+        first = row["past"] == row["size"] and row["line"] == 1
+        yield line.decode("utf-8", "surrogateescape").removeprefix("\ufeff" if first else "")
+    if row["size"]:
+        raise csv.Error("a quote of the last row does not close")
+
+
+def _csv_rows(
+    file, place: str, limit: int, line: int = 0
+) -> Iterator[tuple[int, int, list[str] | None]]:
+    """(first line, byte behind it, fields) of each row after `line`; bad UTF-8 is kept escaped.
+
+    The fields of a row of more than `limit` bytes are None.
+    """
     csv.field_size_limit(max(csv.field_size_limit(), limit))
-    rows, first = csv.reader(lines()), line + 1
+    told, first = {"line": line, "past": file.tell(), "size": 0}, line + 1
     try:
-        for row in rows:
-            yield first, position, row
-            first, size = line + 1, 0
+        for row in csv.reader(_csv_lines(file, limit, told)):
+            yield first, told["past"], None if told["size"] > limit else row
+            first, told["size"] = told["line"] + 1, 0
     except csv.Error as error:
-        raise ValueError(f"{place}, line {line}: {error}; mend the file") from None
+        raise ValueError(f"{place}, line {first}: {error}; mend the file") from None
 
 
 def _csv_header(file, place: str, source: Source) -> tuple[list[int], int]:
     """Numbers of the id and text columns, and of all; `file` then stands behind the header."""
     _, past, header = next(_csv_rows(file, place, source.max_bytes), (1, 0, []))
     file.seek(past)
+    header = header or []
     return _check_columns(place, header, source.id_column, source.text_column), len(header)
 
 
@@ -211,23 +268,30 @@ def _csv_records(number: int, path: str, source: Source) -> Iterator[tuple[dict,
         (id_number, _), _ = _csv_header(file, path, source)
         start = file.tell()
         for line, past, row in _csv_rows(file, path, source.max_bytes, 1):
-            if row:
-                doc_id = row[id_number] if id_number < len(row) else None
+            if row is None or row:
+                doc_id = row[id_number] if row and id_number < len(row) else None
                 yield {"file": number, "start": start, "line": line}, doc_id
             start = past
 
 
 def _parquet_records(number: int, path: str, source: Source) -> Iterator[tuple[dict, object]]:
     """The number of each row of a Parquet file, and its id."""
+    from pyarrow import ArrowInvalid
     from pyarrow.parquet import ParquetFile
 
-    with _open(path) as file:
-        table = ParquetFile(file)
-        _check_columns(path, table.schema_arrow.names, source.id_column, source.text_column)
-        batches = table.iter_batches(10_000, columns=[source.id_column])
-        ids = (doc_id for batch in batches for doc_id in batch[source.id_column].to_pylist())
-        for row, doc_id in enumerate(ids):
-            yield {"file": number, "row": row}, doc_id
+    try:
+        with _open(path) as file:
+            table = ParquetFile(file)
+            _check_columns(path, table.schema_arrow.names, source.id_column, source.text_column)
+            batches = table.iter_batches(10_000, columns=[source.id_column])
+            ids = (doc_id for batch in batches for doc_id in batch[source.id_column].to_pylist())
+            for row, doc_id in enumerate(ids):
+                yield {"file": number, "row": row}, doc_id
+    except (ArrowInvalid, OSError) as error:
+        raise ValueError(
+            f"{path}: no Parquet file that can be read ({type(error).__name__}); replace it, or"
+            " leave it out"
+        ) from None
 
 
 def _row_records(source: Source) -> Iterator[tuple[dict, object]]:
@@ -275,6 +339,11 @@ def _table_parts(source: Source, size: int) -> list[dict]:
     return parts
 
 
+def _text_names(source: Source) -> Iterator[str]:
+    """Paths of the text files of a source, below its folder."""
+    return iter(source.rows) if source.rows is not None else _walk(source.paths[0], ".txt")
+
+
 def plan_parts(
     source: Source,  # of `find_source`
     size: int = 500,  # documents of a part at most
@@ -282,7 +351,7 @@ def plan_parts(
     """Cut a source into parts, in its order. A source without documents raises `ValueError`."""
     count = 0
     if source.kind == "text":
-        names = _walk(source.paths[0], ".txt")
+        names = _text_names(source)
         while some := list(islice(names, size)):
             count += len(some)
             yield {"files": some, "count": len(some)}
@@ -338,8 +407,10 @@ def _jsonl_loaders(source: Source, part: dict) -> Iterator[tuple[str, Callable[[
                 yield f"{Path(path).name}, line {number}", partial(_read_line, line, source)
 
 
-def _read_fields(row: list[str], columns: list[int], width: int) -> Document:
+def _read_fields(row: list[str] | None, columns: list[int], width: int, source: Source) -> Document:
     """One row of a CSV file as a document."""
+    if row is None:
+        raise ValueError(f"a row of more than {source.max_bytes:,} bytes")
     if len(row) != width:
         raise ValueError(f"{len(row)} columns where the first line has {width}")
     return _make_document(*(row[number] for number in columns))
@@ -351,8 +422,9 @@ def _csv_loaders(source: Source, part: dict) -> Iterator[tuple[str, Callable[[],
         columns, width = _csv_header(file, path, source)
         file.seek(part["start"])
         for line, _, row in _csv_rows(file, path, source.max_bytes, part["line"] - 1):
-            if row:
-                yield f"{Path(path).name}, line {line}", partial(_read_fields, row, columns, width)
+            if row is None or row:
+                load = partial(_read_fields, row, columns, width, source)
+                yield f"{Path(path).name}, line {line}", load
 
 # %% ../nbs/16_bulk.ipynb #0d4fd52f
 class _ParquetRows:
@@ -371,9 +443,8 @@ class _ParquetRows:
         """Make `batch`, whose first row is number `start`, the one that holds `row`."""
         past = -1 if self.batch is None else self.start + len(self.batch)
         group = int(np.searchsorted(self.firsts, row, side="right")) - 1
-        if self.batch is None or row < self.start or past < self.firsts[group]:
-            groups = list(range(group, self.table.num_row_groups))
-            self.batches = self.table.iter_batches(256, row_groups=groups, columns=self.columns)
+        if self.batch is None or row < self.start or past <= self.firsts[group]:
+            self.batches = self.table.iter_batches(256, row_groups=[group], columns=self.columns)
             past = int(self.firsts[group])
         while row >= past:
             self.batch = next(self.batches)
@@ -381,7 +452,11 @@ class _ParquetRows:
 
     def read(self, row: int) -> Document:
         """One row as a document."""
-        self._move(row)
+        try:
+            self._move(row)
+        except (ValueError, OSError):  # damaged; the next call opens the group anew
+            self.batch = None
+            raise
         fields = (self.batch[name][row - self.start].as_py() for name in self.columns)
         return _make_document(*fields)
 
@@ -441,6 +516,9 @@ def _load(load: Callable[[], Document], max_chars: int) -> Document:
     return doc
 
 
+_OF_ONE_FILE = (None, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP)
+
+
 def read_part(
     source: Source,  # of `find_source`
     part: dict,  # of `plan_parts`
@@ -454,7 +532,9 @@ def read_part(
             if number in repeats:
                 raise ValueError("its id is that of a document before it")
             yield _load(load, source.max_chars)
-        except (ValueError, TypeError, RecursionError, FileNotFoundError, PermissionError) as error:
+        except (ValueError, TypeError, RecursionError, OSError) as error:
+            if getattr(error, "errno", None) not in _OF_ONE_FILE:  # such as a disk that is gone
+                raise
             rejected.append({"place": place, "reason": _reason(error)})
 
 # %% ../nbs/16_bulk.ipynb #6c29f410
@@ -718,11 +798,15 @@ def _import_ray():
     return ray
 
 
+def _ray_gpus(ray, gpus: float | None) -> float:
+    """GPUs of each worker: as asked for, else one where the cluster has any."""
+    return float(ray.cluster_resources().get("GPU", 0) > 0) if gpus is None else gpus
+
+
 def _on_ray(job: _Job, todo, workers: int | None, threads: int, gpus: float | None, bar: tqdm):
     """Do the parts on a Ray cluster; their reports."""
     ray = _import_ray()
-    there = ray.cluster_resources()
-    gpus = float(there.get("GPU", 0) > 0) if gpus is None else gpus
+    there, gpus = ray.cluster_resources(), _ray_gpus(ray, gpus)
     full = there["GPU"] / gpus if gpus else there["CPU"] / threads
     rows = [{"number": number, "part": json.dumps(part)} for number, part in todo]
     if not rows:
@@ -797,9 +881,14 @@ def _digest_ends(path: str) -> str:
 
 def _describe_source(source: Source) -> dict:
     """A source as JSON: what must be the same when a run goes on."""
-    if source.kind == "text":
-        return {"kind": "text", "folder": given_path(source.paths[0])}
     digest = hashlib.sha256()
+    if source.kind == "text":
+        count = 0
+        for name in _text_names(source):
+            digest.update(f"{name}\0".encode("utf-8", "surrogateescape"))
+            count += 1
+        folder = given_path(source.paths[0])
+        return {"kind": "text", "folder": folder, "files": count, "hash": digest.hexdigest()}
     if source.kind == "rows" and hasattr(source.rows, "column_names"):
         digest.update(str(source.rows._fingerprint).encode())
     elif source.kind == "rows":
@@ -836,8 +925,29 @@ def _only_run(parts: Path):
         yield
 
 
+def _check_files(old: dict, new: dict, out: Path):
+    """Say where a folder of text files has others than when its run was planned."""
+    before, now = old["source"], new["source"]
+    if before["hash"] == now["hash"]:
+        return
+    if old["finished"]:
+        raise ValueError(
+            f"{out}: the run there is finished, and its source has other files now ({now['files']:,}"
+            f" where {before['files']:,} were planned); annotate those that are new, as a list of"
+            " files, to another folder"
+        )
+    warnings.warn(
+        f"{out}: the source has other files now ({now['files']:,}) than when the run was planned"
+        f" ({before['files']:,}); only those planned are annotated",
+        stacklevel=4,
+    )
+
+
 def _check_same(old: dict, new: dict, out: Path):
     """Raise `ValueError` where a run in `out` had another model, source or setting."""
+    if new["source"].get("folder") and old["source"].get("folder") == new["source"]["folder"]:
+        _check_files(old, new, out)
+        new = new | {"source": old["source"]}
     for part in ("model_hash", "source", "settings"):
         before, now = old[part], new[part]
         if before == now:
@@ -866,18 +976,34 @@ def _write_run(run: dict, out: Path):
         json.dump(run, file, indent=1)
 
 
-def _begin(run: dict, source: Source, size: int, out: Path) -> dict:
-    """The run in `out`, planned now or found there; it must be the same."""
-    if (out / "run.json").exists():
-        old = json.loads((out / "run.json").read_text(encoding="utf-8"))
-        _check_same(old, run, out)
-        _sweep(out)
-        return old
+def _check_free(out: Path):
+    """Raise `ValueError` for a folder that holds something else than a run."""
+    if not out.exists() or (out / "run.json").exists():
+        return
     taken = [path.name for path in out.iterdir() if path.name != ".parts"]
     if taken:
         raise ValueError(
             f"{out} is not empty ({taken[0]}) and holds no run.json; name a new folder"
         )
+
+
+def _go_on(run: dict, out: Path) -> dict:
+    """The run that is in `out`, which must be the same but for the versions of packages."""
+    old = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    _check_same(old, run, out)
+    if old["finished"]:
+        return old
+    _sweep(out)
+    if old["versions"] != run["versions"]:
+        earlier = [*old.get("earlier_versions", []), old["versions"]]
+        old |= {"versions": run["versions"], "earlier_versions": earlier}
+    return old
+
+
+def _begin(run: dict, source: Source, size: int, out: Path) -> dict:
+    """The run in `out`, planned now or found there."""
+    if (out / "run.json").exists():
+        return _go_on(run, out)
     counts = {"documents": 0, "parts": 0}
     with open_atomic(out / ".parts" / "plan.jsonl") as file:
         for part in tqdm(plan_parts(source, size), unit="part", desc="plan", delay=2):
@@ -951,15 +1077,73 @@ def _run_parts(job: _Job, engine: str, run: dict, options: dict, progress: bool)
         unit="doc",
         disable=not progress,
     )
+    last = start
     try:
         with bar:
             for _ in _start(job, engine, _to_do(out), options, bar):
-                pass
+                if time.perf_counter() - last > 10:  # a kill loses no more of the time
+                    last = time.perf_counter()
+                    _write_run(run | {"seconds": run.get("seconds", 0) + last - start}, out)
     finally:
         run = _close(run, out, time.perf_counter() - start)
     return run
 
 # %% ../nbs/16_bulk.ipynb #726d74dd
+def _load_name(load: Callable) -> str:
+    """What makes the tagger, in words: settings that a `partial` gives it too."""
+    if not isinstance(load, partial):
+        return getattr(load, "__qualname__", type(load).__qualname__)
+    given = [*map(repr, load.args), *(f"{name}={value!r}" for name, value in load.keywords.items())]
+    return f"{_load_name(load.func)}({', '.join(given)})"
+
+
+def _settle_precision(precision: str, engine: str, device: str | None, gpus: float | None) -> str:
+    """The precision asked for; "auto" is what the hardware of the workers has."""
+    if engine == "local":
+        return choose_precision(precision, (device or best_device()).partition(":")[0])
+    ray = _import_ray()
+    gpus = _ray_gpus(ray, gpus)
+    ask = ray.remote(choose_precision).options(num_gpus=gpus)
+    return ray.get(ask.remote(precision, "cuda" if gpus else "cpu"))
+
+
+def _check_options(output: str, engine: str, device: str | None, gpus: float | None):
+    """Raise `ValueError` for options that are none, or that do nothing together."""
+    if output not in _WRITERS or engine not in ("local", "ray"):
+        raise ValueError(
+            f"output={output!r}, engine={engine!r}: use jsonl, parquet or brat, and local or ray"
+        )
+    if engine == "ray" and device is not None:
+        raise ValueError(f'device={device!r} is for engine="local"; on Ray, gpus=0 means the CPU')
+    if engine == "local" and gpus is not None:
+        raise ValueError(f'gpus={gpus} is for engine="ray"; here, give workers and device')
+
+
+@contextmanager
+def _model_folder(model: Tagger | str, out: Path):
+    """The folder of a model, and the one to move it to when the run is known to be the same.
+
+    A tagger in memory is saved; should the run be refused, nothing of it stays.
+    """
+    if not isinstance(model, Tagger):
+        yield model, model
+        return
+    new = out / ".parts" / "model-new"
+    try:
+        shutil.rmtree(new, ignore_errors=True)
+        model.save(new)
+        yield str(new), str(out / ".parts" / "model")
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _move_model(new: str, folder: str):
+    """Put a saved tagger where the run has it."""
+    if new != folder:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(new, folder)
+
+
 def annotate(
     source,  # folder of .txt files; .jsonl, .csv or .parquet; a dataset; a list of documents
     out: str | os.PathLike,  # folder for what is found; one with an unfinished run goes on
@@ -987,26 +1171,24 @@ def annotate(
     Documents that cannot be read are listed in `rejected.jsonl`. A folder with a run of another
     model, source or setting raises `ValueError`.
     """
-    if output not in _WRITERS or engine not in ("local", "ray"):
-        raise ValueError(
-            f"output={output!r}, engine={engine!r}: use jsonl, parquet or brat, and local or ray"
-        )
+    _check_options(output, engine, device, gpus)
     out = target_path(out).absolute()
-    found = find_source(source, id_column=id_column, text_column=text_column, max_chars=max_chars)
-    in_memory = isinstance(model, Tagger)
-    folder = str(out / ".parts" / "model") if in_memory else _find_model(model, cache_dir)
-    with _only_run(out / ".parts"):
-        if in_memory:
-            model.save(folder)
-        settings = {"output": output, "text": text, "part_size": part_size, "max_chars": max_chars}
-        settings |= {"id_column": id_column, "text_column": text_column}
-        predicting = {"token_budget": token_budget, "precision": choose_precision(precision)}
-        settings |= predicting | {"load": load.__qualname__}
-        run = {"model": given_path(folder), "model_hash": model_hash(folder), "settings": settings}
+    columns = {"id_column": id_column, "text_column": text_column}
+    found = find_source(source, **columns, max_chars=max_chars)
+    _check_free(out)
+    if not isinstance(model, Tagger):
+        model = _find_model(model, cache_dir)
+    precision = _settle_precision(precision, engine, device, gpus)
+    predicting = {"token_budget": token_budget, "precision": precision}
+    settings = {"output": output, "text": text, "part_size": part_size, "max_chars": max_chars}
+    settings |= columns | predicting | {"load": _load_name(load)}
+    with _only_run(out / ".parts"), _model_folder(model, out) as (new, folder):
+        run = {"model": given_path(folder), "model_hash": model_hash(new), "settings": settings}
         run |= {"source": _describe_source(found), "versions": package_versions(*_PACKAGES)}
         run = _begin(run, found, part_size, out)
         if run["finished"]:
             return run
+        _move_model(new, folder)
         job = _Job(found, str(out), folder, load, output, text, predicting)
         options = {"workers": workers, "threads": threads, "device": device, "gpus": gpus}
         return _run_parts(job, engine, run, options, progress)

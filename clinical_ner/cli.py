@@ -455,6 +455,10 @@ def clinical_ner_annotate(
     workers: int = None,  # processes with a tagger each, if not one for each GPU
     threads: int = None,  # cores of each worker, if not its share
     device: str = None,  # such as cpu or cuda:1, if not the GPUs that are there
+    gpus: float = None,  # GPUs of each worker on Ray, if not 1 where the cluster has any
+    part_size: int = 500,  # documents of a part: what a kill loses at most
+    max_chars: int = 10_000_000,  # a document of more characters is rejected
+    token_budget: int = None,  # tokens read at a time, if not 8192 on a GPU and 2048 on a CPU
     precision: str = "auto",  # bfloat16 or float32, if not what the hardware is best at
     runtime: str = "torch",  # torch, or onnx for a folder of export_onnx
     id_column: str = "id",  # column of the document id in a table
@@ -469,7 +473,8 @@ def clinical_ner_annotate(
     from clinical_ner.bulk import annotate
 
     options = {"output": output, "text": text, "engine": engine, "workers": workers}
-    options |= {"threads": threads, "device": device, "precision": precision}
+    options |= {"threads": threads, "device": device, "gpus": gpus, "part_size": part_size}
+    options |= {"max_chars": max_chars, "token_budget": token_budget, "precision": precision}
     options |= {"load": _loader(runtime)}
     options |= {"id_column": id_column, "text_column": text_column, "cache_dir": cache_dir}
     run = annotate(_notes_source(source, text_column), target_dir, model_name, **options)

@@ -74,7 +74,8 @@ def partial_files(out):
 
 
 def run(source, out, model, **options):
-    return annotate(source, out, model, **{"device": "cpu", "progress": False, **options})
+    where = {} if options.get("engine") == "ray" else {"device": "cpu"}
+    return annotate(source, out, model, **{**where, "progress": False, **options})
 
 
 # sources
@@ -156,9 +157,11 @@ def test_a_dataset_goes_on_where_it_stopped(notes, tiny, tmp_path):
     [
         ({"a.txt": "x", "b.jsonl": "{}"}, {}, "no .txt and .jsonl|.txt and .jsonl files there"),
         ({"a.xml": "x"}, {}, "no files there"),
-        ({"a.csv": "id,body\n1,x\n"}, {}, "there is no column 'text' among id, body"),
+        ({"a.csv": "id,body\n1,x\n"}, {}, "there is no column 'text' among the 2 there"),
         ({"a.jsonl": "\n"}, {}, "no documents there"),
         ({"a.csv": 'id,text\n1,"never closed\n' + "x\n" * 900_000}, {"max_chars": 10}, "a quote"),
+        ({"a.csv": 'id,text\n1,x\n2,"never closed\n3,y\n'}, {}, "a.csv, line 3: a quote"),
+        ({"a.parquet": "PAR1 no table PAR1"}, {}, "a.parquet: no Parquet file"),
     ],
 )
 def test_a_source_that_is_none_is_an_error(files, options, message, tmp_path):
@@ -166,6 +169,72 @@ def test_a_source_that_is_none_is_an_error(files, options, message, tmp_path):
         (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=message):
         list(plan_parts(find_source(tmp_path, **options)))
+
+
+def test_a_csv_without_header_is_an_error_without_text(tmp_path):
+    (tmp_path / "a.csv").write_text(f"17,{SECRET} was admitted\n18,{SECRET}\n")
+    with pytest.raises(ValueError, match="give a CSV file a line of their names") as error:
+        list(plan_parts(find_source(tmp_path)))
+    assert SECRET not in str(error.value)
+
+
+@pytest.mark.parametrize("giant", ["x" * 1_500_000, '"' + 'a ""quote"", and\n' * 90_000 + '"'])
+def test_an_absurdly_long_row_is_rejected_and_the_next_are_read(giant, tmp_path):
+    (tmp_path / "a.csv").write_text(f'id,text\n1,one\n2,{giant}\n3,"th\nree"\n\n4,four')
+    source, rejected = find_source(tmp_path / "a.csv", max_chars=10), []
+    parts = list(plan_parts(source, 2))
+    assert [part["count"] for part in parts] == [2, 2]
+    read = {doc.id: doc.text for part in parts for doc in read_part(source, part, rejected)}
+    assert read == {"1": "one", "3": "th\nree", "4": "four"}
+    [row] = rejected
+    assert row["place"] == "a.csv, line 3" and "a row of more than 1,000,060 bytes" in row["reason"]
+
+
+def test_a_link_back_and_endings_in_capitals(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/back").symlink_to(tmp_path, target_is_directory=True)
+    for name in ("a.txt", "in/B.TXT", "note.text", "in/README"):
+        (tmp_path / name).write_text("No fever.")
+    with pytest.warns(UserWarning, match=r"are left out: .text .1., none .1."):
+        source = find_source(tmp_path)
+    [part] = plan_parts(source)
+    assert [doc.id for doc in read_part(source, part, [])] == ["a", "in/B.TXT"]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "s/*.txt", ["a.txt", "s/b.txt"]])
+def test_single_text_files(name, tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s").mkdir()
+    for file in ("a.txt", "s/b.txt", "s/c.txt"):
+        (tmp_path / file).write_text("Took aspirin, no fever.")
+    wanted = {"a.txt": ["a"], "s/*.txt": ["b", "c"]}.get(str(name), ["a", "s/b"])
+    counts = run(name, tmp_path / "o", tiny)["counts"]
+    assert ids_of(tmp_path / "o") == wanted and counts["rejected"] == 0
+
+
+def test_a_streamed_dataset_is_an_error(notes):
+    from datasets import Dataset
+
+    rows = Dataset.from_list([{"id": doc.id, "text": doc.text} for doc in notes])
+    with pytest.raises(ValueError, match="Parquet files"):
+        find_source(rows.to_iterable_dataset())
+
+
+def test_rows_of_a_damaged_parquet_file_are_rejected(notes, tiny, tmp_path):
+    import pandas as pd
+
+    frame = pd.DataFrame({"id": [doc.id for doc in notes], "text": [doc.text for doc in notes]})
+    path = tmp_path / "n.parquet"
+    frame.to_parquet(path, row_group_size=20, compression="snappy", use_dictionary=False)
+    from pyarrow.parquet import ParquetFile
+
+    place = ParquetFile(path).metadata.row_group(1).column(1).data_page_offset
+    data = bytearray(path.read_bytes())
+    data[place + 40 : place + 1500] = bytes(1460)
+    path.write_bytes(data)
+    counts = run(path, tmp_path / "o", tiny, part_size=15)["counts"]
+    assert (counts["documents"], counts["rejected"]) == (40, 20)
+    assert ids_of(tmp_path / "o") == sorted(doc.id for doc in [*notes[:20], *notes[40:]])
 
 
 # outputs
@@ -377,10 +446,84 @@ def test_a_run_goes_on_with_the_same_only(notes, tiny, encoder_dir, tmp_path, ch
     assert message in str(error.value) and "name another folder" in str(error.value)
 
 
-def test_a_folder_of_something_else_is_left_alone(notes, tiny, tmp_path):
+def test_a_folder_of_something_else_is_left_alone(notes, tagger, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(ValueError, match="is not empty"):
-        run(notes, tmp_path, tiny)
+        run(notes, tmp_path, tagger)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_refused_run_changes_nothing(notes, tagger, encoder_dir, tmp_path):
+    from clinical_ner.tagger import Tagger
+
+    run(notes, tmp_path / "o", tagger)
+    before = {path: path.read_bytes() for path in (tmp_path / "o").rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match="another model"):
+        run(notes, tmp_path / "o", Tagger.create(encoder_dir, ["Drug"], max_length=64))
+    after = {path: path.read_bytes() for path in (tmp_path / "o").rglob("*") if path.is_file()}
+    assert before == after
+    assert run(notes, tmp_path / "o", tagger)["finished"]
+
+
+def test_files_that_come_later_are_told_of(tiny, tmp_path, monkeypatch):
+    from clinical_ner import bulk
+
+    folder, out = tmp_path / "s", tmp_path / "o"
+    folder.mkdir()
+    for i in range(6):
+        (folder / f"{i}.txt").write_text("No fever.")
+    monkeypatch.setattr(bulk, "_annotate_part", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(folder, out, tiny, part_size=2)
+    monkeypatch.undo()
+    (folder / "new.txt").write_text("No fever.")
+    with pytest.warns(UserWarning, match=r"other files now \(7\).*planned\s+\(6\)"):
+        told = run(folder, out, tiny, part_size=2)
+    assert told["finished"] and told["counts"]["documents"] == 6
+    with pytest.raises(ValueError, match="finished, and its source has other files now"):
+        run(folder, out, tiny, part_size=2)
+
+
+def test_a_run_that_went_on_under_other_versions_says_so(notes, tiny, tmp_path, monkeypatch):
+    from clinical_ner import bulk
+
+    monkeypatch.setattr(bulk, "_annotate_part", lambda *args: 1 / 0)
+    monkeypatch.setattr(bulk, "package_versions", lambda *names: {"torch": "0.1"})
+    with pytest.raises(ZeroDivisionError):
+        run(notes, tmp_path / "o", tiny)
+    monkeypatch.undo()
+    told = run(notes, tmp_path / "o", tiny)
+    assert told["earlier_versions"] == [{"torch": "0.1"}] and told["versions"]["torch"] != "0.1"
+
+
+def test_options_that_do_nothing_together_are_errors(notes, tiny, tmp_path):
+    with pytest.raises(ValueError, match="gpus=0 means the CPU"):
+        annotate(notes, tmp_path / "o", tiny, engine="ray", device="cpu")
+    with pytest.raises(ValueError, match="give workers and device"):
+        annotate(notes, tmp_path / "o", tiny, gpus=1)
+    assert not (tmp_path / "o").exists()
+
+
+def test_precision_is_that_of_the_device(notes, tiny, tmp_path, monkeypatch):
+    from clinical_ner import bulk
+
+    asked = []
+    monkeypatch.setattr(bulk, "choose_precision", lambda *given: asked.append(given) or "float32")
+    assert run(notes[:2], tmp_path / "o", tiny)["settings"]["precision"] == "float32"
+    assert asked == [("auto", "cpu")]
+
+
+def test_a_loader_with_settings_is_part_of_the_run(notes, tiny, tmp_path):
+    from functools import partial
+
+    from clinical_ner.tagger import Tagger
+
+    load = partial(Tagger.load, labels=["Pill", "Cause"])
+    told = run(notes[:4], tmp_path / "o", tiny, load=load)
+    assert told["settings"]["load"] == "Tagger.load(labels=['Pill', 'Cause'])"
+    assert {row["label"] for row in iter_found(tmp_path / "o")} <= {"Pill", "Cause"}
+    with pytest.raises(ValueError, match="another setting"):
+        run(notes[:4], tmp_path / "o", tiny)
 
 
 def test_a_model_that_is_nowhere_leaves_nothing_behind(notes, tmp_path):
@@ -403,16 +546,16 @@ SCRIPT = """
 import sys
 from clinical_ner.bulk import annotate
 if __name__ == "__main__":
-    source, out, model, engine, workers = sys.argv[1:]
-    options = dict(engine=engine, workers=int(workers), threads=1, part_size=8)
-    annotate(source, out, model, device="cpu", progress=False, **options)
+    source, out, model, output, workers = sys.argv[1:]
+    options = dict(workers=int(workers), threads=1, part_size=8, progress=False)
+    annotate(source, out, model, device="cpu", output=output, **options)
 """
 
 
-def start(folder, tiny, out, engine="local", workers=2):
+def start(folder, tiny, out, output="jsonl", workers=2):
     """The same run in a process of its own, with its helpers in one group."""
     (folder / "script.py").write_text(SCRIPT)
-    flags = [folder / "notes.jsonl", out, tiny, engine, workers]
+    flags = [folder / "notes.jsonl", out, tiny, output, workers]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(folder / "script.py"), *map(str, flags)]
     return subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
@@ -422,44 +565,71 @@ def reports(out):
     return len(list(Path(out, ".parts").glob("*/*.json")))
 
 
-def kill_and_go_on(folder, tiny, out, kills, workers, seed):
-    """Kill a run at random moments after its first part, then let it finish."""
-    chance = random.Random(seed)
-    for _ in range(kills):
-        process, before = start(folder, tiny, out, workers=workers), reports(out)
-        while process.poll() is None and reports(out) == before:
-            time.sleep(0.005)
-        time.sleep(chance.random() * 0.15)
+def kill_and_go_on(folder, tiny, out, kills, workers, output, seed):
+    """Kill a run at random moments, then let it finish; how many parts were done before.
+
+    By turns soon after a part is done, and at any moment from the start of the process on: while
+    it plans, loads the tagger, or works.
+    """
+    chance, startup = random.Random(seed), 0.0
+    for number in range(kills):
+        began = time.time()
+        process, before = start(folder, tiny, out, output, workers), reports(out)
+        if number % 2:
+            time.sleep(chance.random() * 0.7 * startup)
+        else:
+            while process.poll() is None and reports(out) == before:
+                time.sleep(0.005)
+            startup = startup or time.time() - began
+            time.sleep(chance.random() * 0.15)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        assert process.wait() == -signal.SIGKILL
     killed_at = reports(out)
-    last = start(folder, tiny, out, workers=workers)
+    last = start(folder, tiny, out, output, workers)
     _, err = last.communicate(timeout=300)
     assert last.returncode == 0, err
     return killed_at
 
 
-def check_killed(kills, notes, tiny, folder, workers, copies):
+def found_in(out, output):
+    """What a run found, by document, free of order; a document without spans is there too."""
+    if output == "brat":
+        return {doc.id: doc.spans for doc in read_brat(out)}
+    spans = {row: [] for row in ids_of(out)} if output == "jsonl" else {}
+    for row in iter_found(out):
+        spans.setdefault(row["document"], []).append(tuple(row.items()))
+    return spans
+
+
+def check_killed(kills, notes, tiny, folder, workers, copies, output="jsonl"):
     many = [Document(f"{doc.id}-{i}", doc.text * 4) for i in range(copies) for doc in notes]
     write_jsonl(many, folder / "notes.jsonl")
-    run(folder / "notes.jsonl", folder / "whole", tiny, part_size=8)
-    killed_at = kill_and_go_on(folder, tiny, folder / "killed", kills, workers, kills)
+    with open(folder / "notes.jsonl", "a") as file:
+        file.write('{"id": "cut\n' * 9)
+    run(folder / "notes.jsonl", folder / "whole", tiny, part_size=8, output=output)
+    killed_at = kill_and_go_on(folder, tiny, folder / "killed", kills, workers, output, kills)
     assert 0 < killed_at < len(many) // 8, "the kills came too late to test anything"
-    assert rows_of(folder / "killed") == rows_of(folder / "whole")
-    assert ids_of(folder / "killed") == sorted(doc.id for doc in many)
+    assert found_in(folder / "killed", output) == found_in(folder / "whole", output)
+    if output == "jsonl":
+        assert ids_of(folder / "killed") == sorted(doc.id for doc in many)
     assert not partial_files(folder / "killed")
+    rejected = [(folder / name / "rejected.jsonl").read_text() for name in ("whole", "killed")]
+    assert rejected[0] == rejected[1] and len(rejected[0].splitlines()) == 9
     told = json.loads((folder / "killed/run.json").read_text())
     assert told["finished"] and told["counts"]["documents"] == len(many)
 
 
 def test_killed_twice_nothing_is_lost_or_repeated(notes, tiny, tmp_path):
-    check_killed(2, notes, tiny, tmp_path, workers=2, copies=12)
+    check_killed(2, notes, tiny, tmp_path, workers=2, copies=24)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
-def test_killed_twenty_times(notes, tiny, tmp_path, workers):
-    check_killed(20, notes, tiny, tmp_path, workers, copies=100)
+@pytest.mark.parametrize(
+    "kills, workers, output",
+    [(20, 1, "jsonl"), (20, 2, "jsonl"), (6, 2, "brat"), (6, 2, "parquet")],
+)
+def test_killed_many_times(notes, tiny, tmp_path, kills, workers, output):
+    check_killed(kills, notes, tiny, tmp_path, workers, 100, output)
 
 
 def test_workers_end_with_a_killed_parent(notes, tiny, tmp_path):
