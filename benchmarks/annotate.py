@@ -1,9 +1,9 @@
 """How fast documents are annotated: `transformers.pipeline`, `predict`, and ONNX Runtime.
 
-One tagger, trained here on sentences and abstracts of NCBI-disease where none is given, and four
-kinds of text: sentences, abstracts, notes of about 3,000 words (abstracts one after another) and
-made-up notes. Sentences are those of the test set; abstracts and long notes those of the development
-set, by whose sentences the epoch of the tagger was chosen.
+Four kinds of text: sentences, abstracts, notes of about 3,000 words (abstracts one after another)
+and made-up notes. Where no tagger is given, two are trained here: on sentences and abstracts of
+NCBI-disease, and on made-up notes for those. Sentences are those of the test set; abstracts and long
+notes those of the development set, by whose sentences the epoch of the tagger was chosen.
 
 - *pipeline* has its best batch size, whole words (`aggregation_strategy="first"`), and a stride
   where a text may be longer than the encoder's limit; *pipeline-default* has its default batch size.
@@ -13,8 +13,8 @@ set, by whose sentences the epoch of the tagger was chosen.
 Systems take turns on the same documents, and ratios are medians over turns. Of the made-up notes
 each turn has a part of its own (`--part` of `--notes`); `annotate` then reads all of them. The peak
 of memory of each system is that of a process of its own. Then: how many spans stay the same where
-documents of 400 to 512 pieces are cut at 256, and the memory of `annotate` on 1,000 and 20,000
-notes. What was measured is kept under `benchmarks/runs/annotate`; started again, the script does
+documents of 400 to 512 pieces are cut at 256, and time and memory of `annotate` on few and many
+notes, and on one of 200,000 words. What was measured is kept under `benchmarks/runs/annotate`; started again, the script does
 only what is missing. The table goes to `benchmarks/results/annotate.json`.
 
     python benchmarks/annotate.py --data DATA/ncbi_disease
@@ -28,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
@@ -41,7 +42,7 @@ from clinical_ner.formats import read_conll, read_pubtator
 from clinical_ner.inference import spans_from_scores, word_scores
 from clinical_ner.metrics import evaluate
 from clinical_ner.onnx_export import export_onnx, load_onnx, span_agreement
-from clinical_ner.samples import iter_sample_notes
+from clinical_ner.samples import iter_sample_notes, sample_notes
 from clinical_ner.tagger import Tagger, predict
 from clinical_ner.windows import make_windows
 
@@ -165,14 +166,14 @@ def make_system(name: str, kind: str, args: argparse.Namespace):
         return make_one_window(args)
     runtime, _, precision = name.partition("-")
     if runtime == "onnx":
-        tagger = load_onnx(onnx_folder(precision, args), device=args.device)
+        tagger = load_onnx(onnx_folder(kind, precision, args), device=args.device)
         precision = "float32"
     else:
         tagger = Tagger.load(args.model, device=args.device)
     return partial(predict, tagger, precision=precision, progress=False)
 
 
-def onnx_folder(precision: str, args: argparse.Namespace) -> Path:
+def onnx_folder(kind: str, precision: str, args: argparse.Namespace) -> Path:
     """The exported tagger, calibrated on training documents; made by the first who needs it."""
     folder = args.kept / f"onnx-{precision}"
     if not (folder / "done").exists():
@@ -181,7 +182,7 @@ def onnx_folder(precision: str, args: argparse.Namespace) -> Path:
         if precision == "int8":
             from quantize import quantize
 
-            quantize(folder / "model.onnx", tagger, read_train(args.data)[::7])
+            quantize(folder / "model.onnx", tagger, read_corpus(kind, args)["train"][::7])
         (folder / "done").touch()
     return folder
 
@@ -206,9 +207,9 @@ def best_batch_size(kind: str, docs: list[Document], args: argparse.Namespace) -
     return min(seconds, key=seconds.get)
 
 
-def f1(gold: list[Document], found: list[Document]) -> float | None:
-    """Strict micro F1 of diseases; None for texts without."""
-    is_gold = {"Disease"} == {span.label for doc in gold for span in doc.spans}
+def f1(gold: list[Document], found: list[Document], labels: tuple[str, ...]) -> float | None:
+    """Strict micro F1; None for texts whose gold has other types than the tagger."""
+    is_gold = set(labels) == {span.label for doc in gold for span in doc.spans}
     return evaluate(gold, found)["micro", "strict_f1"] if is_gold else None
 
 
@@ -226,10 +227,11 @@ def measure_speed(kind: str, args: argparse.Namespace) -> dict:
             took, spans = seconds_of(systems[name], docs)
             seconds[name].append(took)
             found.setdefault(name, spans)
+    labels = Tagger.load(args.model, device="cpu").labels
     rows = {
         name: {
             "seconds": seconds[name],
-            "f1": f1(turns[0], found[name]),
+            "f1": f1(turns[0], found[name], labels),
             "same_spans_as_one_window": span_agreement(found["one-window"], found[name]),
         }
         for name in systems
@@ -255,12 +257,19 @@ def measure_peak(kind: str, system: str, batch_size: int, args: argparse.Namespa
     return {"peak_mb": peak_bytes() / 1e6}
 
 
-def measure_annotate(kind: str, notes: int, args: argparse.Namespace) -> dict:
-    """Time and memory of `annotate` from a file of JSON lines: short notes, or whole ones."""
+def some_notes(kind: str, count: int) -> Iterator[Document]:
+    """So many made-up notes, short or whole; or one of so many words, made of them."""
+    if kind == "words in one note":
+        return iter(join_documents([*iter_sample_notes(count // 500, seed=2)], count, 1))
+    size = 250 if kind == "short notes" else None
+    return (Document(note.id, note.text[:size]) for note in iter_sample_notes(count, seed=2))
+
+
+def measure_annotate(kind: str, count: int, args: argparse.Namespace) -> dict:
+    """Time and memory of `annotate` from a file of JSON lines."""
     from clinical_ner.bulk import annotate
 
-    size = 250 if kind == "short notes" else None
-    docs = (Document(note.id, note.text[:size]) for note in iter_sample_notes(notes, seed=2))
+    docs = some_notes(kind, count)
     with tempfile.TemporaryDirectory() as folder:
         write_jsonl(docs, Path(folder, "notes.jsonl"))
         start = time.perf_counter()
@@ -288,8 +297,9 @@ def measure_windows(args: argparse.Namespace) -> dict:
     whole, cut = read(), {}
     for overlap in (0.5, 0.25, 0.125, 0.0625, 0.0):
         found = read(max_length=256, overlap=overlap)
-        cut[overlap] = {"same_spans": span_agreement(whole, found), "f1": f1(docs, found)}
-    return {"documents": len(docs), "f1_whole": f1(docs, whole), "cut": cut}
+        score = f1(docs, found, tagger.labels)
+        cut[overlap] = {"same_spans": span_agreement(whole, found), "f1": score}
+    return {"documents": len(docs), "f1_whole": f1(docs, whole, tagger.labels), "cut": cut}
 
 
 # one process for each measurement
@@ -368,21 +378,37 @@ def print_table(kind: str, made: dict):
         )
 
 
-def make_model(args: argparse.Namespace) -> str:
-    """A tagger of diseases, trained here; with `--shape`, one of that shape with random weights."""
-    folder = HERE / "runs" / "annotate" / (args.shape or "minilm")
+def read_corpus(kind: str, args: argparse.Namespace) -> dict[str, list[Document]]:
+    """What the tagger of one kind of text is trained on."""
+    if kind == "made-up notes":
+        return {"train": sample_notes(120, seed=3), "validation": sample_notes(30, seed=4)}
+    return {"train": read_train(args.data), "validation": read_conll(args.data / "iob/devel.tsv")}
+
+
+def make_model(kind: str, args: argparse.Namespace) -> str:
+    """A tagger, trained here; with `--shape`, one of that shape with random weights."""
+    name = args.shape or ("minilm-notes" if kind == "made-up notes" else "minilm")
+    folder = HERE / "runs" / "annotate" / name
+    if not (folder / "scores.json").exists() and not args.shape:
+        from clinical_ner.train import fine_tune
+
+        options = {"epochs": 3, "lr": 1e-4, "output": folder, "resume": True}
+        fine_tune(read_corpus(kind, args), packaged_encoder(), **options)
     if not (folder / "config.json").exists():
-        if args.shape:
-            from train import gatortron_tagger
+        from train import gatortron_tagger
 
-            gatortron_tagger().save(folder)
-        else:
-            from clinical_ner.train import fine_tune
-
-            corpus = {"train": read_train(args.data)}
-            corpus["validation"] = read_conll(args.data / "iob" / "devel.tsv")
-            fine_tune(corpus, packaged_encoder(), epochs=3, lr=1e-4, output=folder, resume=True)
+        gatortron_tagger().save(folder)
     return str(folder)
+
+
+def with_model(kind: str, args: argparse.Namespace) -> argparse.Namespace:
+    """The settings for one kind of text: with its tagger, and where its measurements are kept."""
+    model = args.model or make_model(kind, args)
+    kept = f"{Path(model).name}-{args.device}-{args.limit}-{args.stride}"
+    own = argparse.Namespace(**vars(args) | {"model": model})
+    own.kept = HERE / "runs" / "annotate" / kept
+    own.kept.mkdir(parents=True, exist_ok=True)
+    return own
 
 
 def parse_flags() -> argparse.Namespace:
@@ -404,34 +430,36 @@ def parse_flags() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def print_annotate(kind: str, notes: int, args: argparse.Namespace) -> dict:
-    """Time and memory of `annotate` on so many notes."""
-    made = in_process(args, "annotate", kind, notes)
+def print_annotate(kind: str, count: int, args: argparse.Namespace) -> dict:
+    """Time and memory of `annotate` on so many notes, or words, and how many words they have."""
+    made = in_process(args, "annotate", kind, count)
+    words = sum(len(doc.text.split()) for doc in some_notes(kind, count))
     print(
-        f"annotate, {notes:,} {kind}: {made['seconds']:.0f} s, {made['peak_mb']:.0f} MB", flush=True
+        f"annotate, {count:,} {kind}: {made['seconds']:.0f} s, {words / made['seconds']:,.0f} words"
+        f" a second, {made['peak_mb']:.0f} MB",
+        flush=True,
     )
-    return made
+    return made | {"words": words}
 
 
 def main():
     args = parse_flags()
     if args.what:
         return run_process(args.what)
-    args.model = args.model or make_model(args)
-    kept = f"{Path(args.model).name}-{args.device}-{args.limit}-{args.stride}"
-    args.kept = HERE / "runs" / "annotate" / kept
-    args.kept.mkdir(parents=True, exist_ok=True)
     if not has_bfloat16(args.device):
         print("this machine has no bfloat16 arithmetic: predict-bfloat16 is left out")
         args.systems = [name for name in args.systems if name != "predict-bfloat16"]
     results = {"machine": describe_hardware("onnxruntime"), "texts": {}, "annotate": {}}
     for kind in args.kinds:
-        made = summarise(kind, in_process(args, "speed", kind), args)
+        own = with_model(kind, args)
+        made = summarise(kind, in_process(own, "speed", kind), own)
         results["texts"][kind] = made
         print_table(kind, made)
+    args = with_model("sentences", args)
     results["windows"] = in_process(args, "windows")
     print(f"\nwindows of 256: {results['windows']}", flush=True)
-    counts = {"short notes": [1000, 20_000], "made-up notes": [args.notes]}
+    counts = {"short notes": [1000, 20_000], "made-up notes": [1000, args.notes]}
+    counts["words in one note"] = [200_000]
     for kind, sizes in counts.items():
         results["annotate"][kind] = {notes: print_annotate(kind, notes, args) for notes in sizes}
     if not args.limit and args.stride == 128 and args.kinds == KINDS:

@@ -261,10 +261,11 @@ def tags_to_scored_spans(
     firsts, stops = np.flatnonzero(begins), np.append(np.flatnonzero(~goes_on), len(path))
     pasts = stops[np.searchsorted(stops, firsts, side="right")]
     total = np.concatenate([[0.0], np.cumsum(scores[np.arange(len(path)), path], dtype=np.float64)])
-    confidence = np.exp(total[pasts] - total[firsts])
+    confidence = np.minimum(1.0, np.exp(total[pasts] - total[firsts]))
+    columns = (column.tolist() for column in (firsts, pasts, path[firsts], confidence))
     return [
-        Span(offsets[a][0], offsets[b - 1][1], tags[path[a]][2:], round(min(1.0, float(p)), 4))
-        for a, b, p in zip(firsts, pasts, confidence)
+        Span(offsets[a][0], offsets[b - 1][1], tags[tag][2:], round(p, 4))
+        for a, b, tag, p in zip(*columns)
     ]
 
 # %% ../nbs/07_inference.ipynb #6539d4ff
@@ -279,7 +280,10 @@ def word_scores(
     """Log-probabilities of the tags of every word of every document: (words, L) or (words, K, 3)."""
     size = net.config.num_labels
     shape = (size // 2, 3) if has_type_heads(net) else (size,)
-    scores = [np.full((len(doc_words(doc)), *shape), np.nan, dtype=np.float32) for doc in docs]
+    counts = [0] * len(docs)
+    for window in windows:
+        counts[window.doc] += len(window.starts)
+    scores = [np.full((count, *shape), np.nan, dtype=np.float32) for count in counts]
     for i, rows in score_windows(net, windows, token_budget=token_budget, precision=precision):
         window = windows[i]
         scores[window.doc][window.first_word : window.first_word + len(rows)] = rows
@@ -287,10 +291,9 @@ def word_scores(
 
 
 def _spans_of_docs(
-    docs: Sequence[Document], scores: np.ndarray, tags: Sequence[str]
+    words: Sequence[list[tuple[int, int]]], scores: np.ndarray, tags: Sequence[str]
 ) -> list[list[Span]]:
-    """The spans of each document by the (N, L) scores of the words of all, decoded at once."""
-    words = [doc_words(doc) for doc in docs]
+    """The spans of documents of these words by the (N, L) scores of all, decoded at once."""
     places = np.cumsum([0, *map(len, words)])
     path = decode_tags(scores, tags, places[:-1])
     return [
@@ -303,16 +306,19 @@ def spans_from_scores(
     docs: Sequence[Document],  # D documents
     scores: Sequence[np.ndarray],  # of each (words, L) log-probabilities, or (words, K, 3)
     tags: Sequence[str],  # names of L classes
+    *,
+    words: Sequence[list[tuple[int, int]]] | None = None,  # of each document; default `doc_words`
 ) -> list[list[Span]]:  # of each document
     """The spans of documents by the network's scores: the best valid tags, as spans."""
     if not docs:
         return []
+    words = [doc_words(doc) for doc in docs] if words is None else words
     rows = np.concatenate(scores)
     if rows.ndim == 2:
-        return _spans_of_docs(docs, rows, tags)
+        return _spans_of_docs(words, rows, tags)
     labels = dict.fromkeys(tag[2:] for tag in tags[1:])
     by_label = [
-        _spans_of_docs(docs, own, ["O", f"B-{label}", f"I-{label}"])
+        _spans_of_docs(words, own, ["O", f"B-{label}", f"I-{label}"])
         for label, own in zip(labels, rows.swapaxes(0, 1))
     ]
     return [sorted(chain.from_iterable(spans)) for spans in zip(*by_label)]

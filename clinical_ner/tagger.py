@@ -37,6 +37,7 @@ from clinical_ner.encoders import (
     speed_up,
 )
 from .inference import half_net, spans_from_scores, word_scores
+from .tags import doc_words
 from .windows import make_windows, tag_names
 
 # %% ../nbs/08_tagger.ipynb #eac0cf41
@@ -136,17 +137,25 @@ def _groups(docs: Iterable[Document], count: int, size: int) -> Iterator[list[Do
         yield group
 
 
-def _windows_ahead(tagger: Tagger, groups: Iterator[list[Document]]):
-    """Each group with its windows, which are made in a thread while the one before is in use."""
+def _cut(tagger: Tagger, group: list[Document]) -> tuple:
+    """Some documents, the words of each, and their windows."""
+    words = [doc_words(doc) for doc in group]
+    return group, words, make_windows(group, tagger.tokenizer, words=words)
+
+
+def _windows_ahead(tagger: Tagger, groups: Iterator[list[Document]]) -> Iterator[tuple]:
+    """What `_cut` makes of each group, in a thread while the one before is in use.
+
+    One thread: Python runs one at a time, and a group is cut sooner than a network reads one.
+    """
     with ThreadPoolExecutor(1, "windows") as pool:
         ahead: deque = deque()
         for group in groups:
-            ahead.append((group, pool.submit(make_windows, group, tagger.tokenizer)))
+            ahead.append(pool.submit(_cut, tagger, group))
             if len(ahead) == 2:
-                group, windows = ahead.popleft()
-                yield group, windows.result()
-        for group, windows in ahead:
-            yield group, windows.result()
+                yield ahead.popleft().result()
+        for cut in ahead:
+            yield cut.result()
 
 
 def predict_stream(
@@ -158,13 +167,15 @@ def predict_stream(
 ) -> Iterator[Document]:  # the same documents, in order, with the spans found and their scores
     """Find entities in any number of documents.
 
-    In memory are twice 256 documents at a time, or fewer where they have a million characters.
+    In memory are up to three groups of documents: those in use, the next, which are cut into
+    windows meanwhile, and the last until those are ready. A group is 256 documents, or fewer where
+    they have a million characters.
     """
     net = half_net(tagger.net, precision)
     options = {"token_budget": token_budget, "precision": precision}
-    for some, windows in _windows_ahead(tagger, _groups(docs, 256, 1_000_000)):
+    for some, words, windows in _windows_ahead(tagger, _groups(docs, 256, 1_000_000)):
         scores = word_scores(net, windows, some, **options)
-        for doc, spans in zip(some, spans_from_scores(some, scores, tagger.tags)):
+        for doc, spans in zip(some, spans_from_scores(some, scores, tagger.tags, words=words)):
             meta = {key: value for key, value in doc.meta.items() if key not in _ABOUT_SPANS}
             yield replace(doc, spans=spans, meta=meta)
 

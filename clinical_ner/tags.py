@@ -28,7 +28,8 @@ WORD_PATTERN = "|".join(
         r"\S",  # any other character by itself: / % ( ≥
     ]
 )
-_WORD = re.compile(WORD_PATTERN)
+_LONG_WORD = r"[^\W\d_]{3}[^\W_]*(?:[\u0300-\u036f]+[^\W_]*)*"  # nearly half of all words
+_WORD = re.compile(f"{_LONG_WORD}|{WORD_PATTERN}")  # what WORD_PATTERN finds, but sooner
 
 
 def split_words(

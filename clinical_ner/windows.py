@@ -12,6 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from .tags import doc_words, fit_spans, fit_spans_by_type, spans_to_tags
 
 # %% ../nbs/05_windows.ipynb #de19c65b
 _HALF = re.compile("[\ud800-\udfff]")  # half of a surrogate pair: no character by itself
+_WORDS_A_CALL = 50_000  # what a tokenizer returns for a word takes some hundred bytes
 
 
 def tokenize_words(
@@ -40,15 +42,15 @@ def tokenize_words(
             " each token; load the tokenizer with `use_fast=True` or convert it"
         )
     pieces: list[list[int]] = [[] for _ in words]
-    if words:
+    for first in range(0, len(words), _WORDS_A_CALL):
         row = tokenizer(
-            [_HALF.sub("\ufffd", word) for word in words],
+            [_HALF.sub("\ufffd", word) for word in words[first : first + _WORDS_A_CALL]],
             is_split_into_words=True,
             add_special_tokens=False,
             verbose=False,
         )
         for word, token in zip(row.word_ids(), row["input_ids"]):
-            pieces[word].append(token)
+            pieces[first + word].append(token)
     return [ids[:max_pieces] or [tokenizer.unk_token_id] for ids in pieces]
 
 # %% ../nbs/05_windows.ipynb #6ca3831f
@@ -67,10 +69,10 @@ def _full_windows(ends: list[int], capacity: int, overlap: int) -> list[tuple[in
 
 def _place_windows(sizes: np.ndarray, capacity: int, overlap: int) -> list[tuple[int, int]]:
     """(first word, one past the last) of each window; `sizes` are tokens a word."""
+    if sizes.sum() <= capacity:
+        return [(0, len(sizes))]
     ends = [0, *np.cumsum(sizes).tolist()]
-    count = len(places := _full_windows(ends, capacity, overlap))
-    if count == 1:
-        return places
+    count = len(_full_windows(ends, capacity, overlap))
     lengths = range(max(int(sizes.max()), ends[-1] // count), capacity)
     shortest = bisect_left(
         lengths, True, key=lambda length: len(_full_windows(ends, length, overlap)) <= count
@@ -84,6 +86,8 @@ def _own_words(sizes: np.ndarray, places: list[tuple[int, int]]) -> list[tuple[i
     Context is the number of tokens to the nearer edge of the window; the edges of the document
     do not count, for there is nothing behind them.
     """
+    if len(places) == 1:
+        return places
     ends = np.concatenate([[0], np.cumsum(sizes)])
     best = np.full(len(sizes), -1.0)
     owner = np.zeros(len(sizes), dtype=int)
@@ -116,29 +120,39 @@ def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list
     return row["input_ids"][: inside[0]], row["input_ids"][inside[-1] + 1 :]
 
 
+def _number_words(
+    docs: Iterable[tuple[Document, list[tuple[int, int]]]],  # each with its words
+) -> tuple[list[str], list[list[int]]]:
+    """The different words of documents, and the number there of each word of each document."""
+    numbers: dict[str, int] = {}
+    rows = [
+        [numbers.setdefault(doc.text[start:end], len(numbers)) for start, end in offsets]
+        for doc, offsets in docs
+    ]
+    return list(numbers), rows
+
+
 def _doc_windows(
-    doc: Document,
-    number: int,
-    tokenizer: PreTrainedTokenizerBase,
+    doc: int,
+    words: list[list[int]],
+    special: tuple[list[int], list[int]],
     capacity: int,
     overlap: int,
 ) -> list[Window]:
-    """The windows of one document; none where it has no words."""
-    before, behind = _special_tokens(tokenizer)
-    words = [doc.text[start:end] for start, end in doc_words(doc)]
-    pieces = tokenize_words(words, tokenizer, capacity)
-    if not pieces:
+    """The windows of one document, of the token ids of each of its words; none without words."""
+    if not words:
         return []
-    sizes = np.array([len(ids) for ids in pieces])
+    before, behind = special
+    sizes = np.array([len(ids) for ids in words])
     ends = np.concatenate([[0], np.cumsum(sizes)])
     places = _place_windows(sizes, capacity, overlap)
     windows = []
     for (first, past), (own, own_past) in zip(places, _own_words(sizes, places)):
         if own == own_past:  # its neighbours have more context for all of its words
             continue
-        ids = [token for word in pieces[first:past] for token in word]
+        ids = chain.from_iterable(words[first:past])
         starts = (ends[own:own_past] - ends[first] + len(before)).tolist()
-        windows.append(Window(number, [*before, *ids, *behind], own, starts))
+        windows.append(Window(doc, [*before, *ids, *behind], own, starts))
     return windows
 
 
@@ -148,22 +162,32 @@ def make_windows(
     *,
     max_length: int | None = None,  # tokens, special ones included; default the tokenizer's limit
     overlap: float = 0.125,  # share of a window that the next one repeats, 0 to less than 1
+    words: Sequence[list[tuple[int, int]]] | None = None,  # of each document; default `doc_words`
 ) -> list[Window]:  # in the order of the documents
     """Cut documents into windows: every word is spoken for once, where it has most context.
 
     A document that fits is one window, and one without words is none. Nothing is truncated.
     """
     max_length = tokenizer.model_max_length if max_length is None else max_length
-    capacity = max_length - sum(len(ids) for ids in _special_tokens(tokenizer))
+    special = _special_tokens(tokenizer)
+    capacity = max_length - sum(len(ids) for ids in special)
     if not 1 <= capacity < 1_000_000 or not 0 <= overlap < 1:
         raise ValueError(
             f"max_length={max_length:,} and overlap={overlap} make no windows; give the encoder's"
             " limit in tokens (512 for GatorTron) and an overlap from 0 to less than 1"
         )
+    if words is None:
+        pairs = ((doc, doc_words(doc)) for doc in docs)
+    else:
+        pairs = zip(docs, words, strict=True)
+    different, rows = _number_words(pairs)
+    pieces = tokenize_words(different, tokenizer, capacity)
     return [
         window
-        for number, doc in enumerate(docs)
-        for window in _doc_windows(doc, number, tokenizer, capacity, int(overlap * capacity))
+        for doc, row in enumerate(rows)
+        for window in _doc_windows(
+            doc, [pieces[word] for word in row], special, capacity, int(overlap * capacity)
+        )
     ]
 
 # %% ../nbs/05_windows.ipynb #5d4d62dd
@@ -255,7 +279,7 @@ def pack_windows(
     positions = [torch.arange(first_position, first_position + size) for size in sizes]
     bounds = torch.tensor([0, *np.cumsum(sizes)], dtype=torch.int32)
     pack = {
-        name: torch.tensor([number for row in rows for number in row[name]])[None]
+        name: torch.from_numpy(np.array([number for row in rows for number in row[name]]))[None]
         for name in ("input_ids", "labels")
         if name in rows[0]
     }

@@ -1,5 +1,6 @@
 """Laws of words, tags and spans, on random texts and tags."""
 
+import re
 from collections import Counter
 
 from hypothesis import given, settings
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from clinical_ner.core import Document, Span
 from clinical_ner.tags import (
     SCHEMES,
+    WORD_PATTERN,
     convert_tags,
     detect_scheme,
     doc_words,
@@ -44,6 +46,13 @@ def test_words_cover_every_character_but_spaces(text):
     covered = [i for start, end in words for i in range(start, end)]
     assert covered == [i for i, char in enumerate(text) if not char.isspace()]
     assert all(start < end for start, end in words)
+
+
+@settings(max_examples=300)
+@given(texts | st.text("abcxX0._,é\u0301\u0300 -", max_size=60))
+def test_words_are_those_of_the_pattern(text):
+    """Long words are looked for first, which must change nothing."""
+    assert split_words(text) == [match.span() for match in re.finditer(WORD_PATTERN, text)]
 
 
 @given(documents(), schemes)

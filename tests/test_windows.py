@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from clinical_ner import windows as windows_module
 from clinical_ner.core import Document, Span
+from clinical_ner.samples import sample_notes
 from clinical_ner.tags import doc_words, fit_spans, tags_to_spans
 from clinical_ner.windows import (
     IGNORED,
@@ -16,6 +19,7 @@ from clinical_ner.windows import (
     label_windows,
     make_windows,
     tag_names,
+    tokenize_words,
 )
 
 texts = st.text(max_size=300) | st.text("aB9 .x[*]-/\n\u00a0\u200b\ufeffe\u0301≥", max_size=300)
@@ -107,3 +111,59 @@ def test_no_window_without_a_word_of_its_own(tokenizer):
     windows = make_windows([doc], tokenizer, max_length=128)
     assert all(window.starts for window in windows)
     assert len(windows) <= 6
+
+
+@cache
+def other_family(name):
+    """A tokenizer as the RoBERTa family has it (bytes), or the XLM-R family (sentence pieces)."""
+    if name == "bytes":
+        backend = Tokenizer(models.BPE(unk_token="<unk>"))
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+        backend.post_processor = processors.RobertaProcessing(("</s>", 1), ("<s>", 0))
+        trainer = trainers.BpeTrainer
+    else:
+        backend = Tokenizer(models.Unigram())
+        backend.pre_tokenizer = pre_tokenizers.Metaspace()
+        backend.post_processor = processors.TemplateProcessing(
+            "<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
+        )
+        trainer = trainers.UnigramTrainer
+    own = {"unk_token": "<unk>"} if name == "pieces" else {}
+    train = trainer(vocab_size=600, special_tokens=["<s>", "</s>", "<unk>"], **own)
+    backend.train_from_iterator((doc.text for doc in sample_notes(20)), train)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, unk_token="<unk>", model_max_length=512
+    )
+
+
+@pytest.mark.parametrize("family", ["packaged", "bytes", "pieces"])
+@settings(max_examples=60, deadline=None)
+@given(some=st.lists(texts, max_size=4))
+def test_words_are_tokenised_as_in_their_document(tokenizer, family, some):
+    """A tokenizer that reads a word by its neighbours could not be given each word once."""
+    tokenizer = tokenizer if family == "packaged" else other_family(family)
+    some = [text.encode("utf-8", "replace").decode() for text in some]
+    docs = [Document(str(i), text) for i, text in enumerate([*some, sample_notes(1)[0].text])]
+    found = {window.doc: window for window in make_windows(docs, tokenizer, max_length=99_999)}
+    for i, doc in enumerate(docs):
+        words = [doc.text[start:end] for start, end in doc_words(doc)]
+        assert (i in found) == bool(words)
+        if words:
+            whole = tokenizer(words, is_split_into_words=True, verbose=False)
+            lost = set(range(len(words))) - set(whole.word_ids())
+            unknown = [at for word, at in enumerate(found[i].starts) if word in lost]
+            ids = [id for at, id in enumerate(found[i].input_ids) if at not in unknown]
+            assert ids == whole["input_ids"]
+
+
+def test_many_words_are_tokenised_in_several_calls(tokenizer, monkeypatch):
+    words = [f"{number} mg metoprolol\u200b".split()[number % 3] for number in range(50)]
+    once = tokenize_words(words, tokenizer, 14)
+    monkeypatch.setattr(windows_module, "_WORDS_A_CALL", 7)
+    assert tokenize_words(words, tokenizer, 14) == once
+
+
+def test_each_document_needs_its_words(tokenizer):
+    docs = [Document("a", "no pain"), Document("b", "fever")]
+    with pytest.raises(ValueError, match="shorter"):
+        make_windows(docs, tokenizer, words=[[(0, 2), (3, 7)]])
