@@ -130,8 +130,10 @@ def run_ours(args: argparse.Namespace, seed: int, folder: Path) -> dict:
         epochs=args.epochs,
         lr=args.lr,
         batch_size=args.batch_size,
-        weight_decay=0.0,  # as the plain Trainer has it by default, and so for `warmup`
+        weight_decay=0.0,  # as the plain Trainer has it by default, and so for the next three
         warmup=0.0,
+        head_rate=1.0,
+        layer_decay=1.0,
         seed=seed,
         output=folder,
         resume=True,

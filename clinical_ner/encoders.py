@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PACKED', 'GPUS', 'describe_cache', 'vocabulary_is_cased', 'encoder_limit', 'load_tokenizer', 'attend_windows',
            'MegatronBertSelfAttention', 'MegatronBertModel', 'MegatronBertForTokenClassification', 'FastDropout',
-           'FastLinear', 'has_bfloat16', 'choose_precision', 'quiet_transformers', 'network_class', 'can_pack',
-           'first_position', 'speed_up', 'load_encoder', 'check_vocabulary', 'MemoryPlan', 'memory_plan',
+           'FastLinear', 'has_bfloat16', 'choose_precision', 'quiet_transformers', 'network_class', 'new_network',
+           'can_pack', 'first_position', 'speed_up', 'load_encoder', 'check_vocabulary', 'MemoryPlan', 'memory_plan',
            'packaged_encoder']
 
 # %% ../nbs/06_encoders.ipynb #32f0dc23
@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.util import find_spec
+from inspect import signature
 from itertools import groupby
 from pathlib import Path
 
@@ -186,16 +187,22 @@ def _places(bounds: torch.Tensor) -> list[int]:
     return _places_of[bounds]
 
 
+@cache
+def _varlen_kernel():
+    """PyTorch's attention for windows of any length; None where it is absent or takes no scale."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn  # since torch 2.10, its scale since 2.11
+    except ImportError:
+        return None
+    return varlen_attn if "scale" in signature(varlen_attn).parameters else None
+
+
 def _varlen_attention(query: torch.Tensor, dropout: float):
     """PyTorch's attention for windows of any length, where hardware and precision allow it."""
     half = query.is_cuda and query.dtype in (torch.float16, torch.bfloat16)
     if not half or dropout or torch.cuda.get_device_capability(query.device) < (8, 0):
         return None
-    try:
-        from torch.nn.attention.varlen import varlen_attn  # since torch 2.10
-    except ImportError:
-        return None
-    return varlen_attn
+    return _varlen_kernel()
 
 
 def _attention_of_half(query, key, value, scale: float | None) -> torch.Tensor:
@@ -297,6 +304,7 @@ class MegatronBertSelfAttention(megatron.MegatronBertSelfAttention):
 class MegatronBertModel(megatron.MegatronBertModel):
     """transformers' class of this name, with a choice of attention."""
 
+    _no_split_modules = ["MegatronBertLayer"]  # what FSDP shards one by one
     _supports_sdpa = _supports_flash_attn = _supports_attention_backend = True
 
     def __init__(self, config, add_pooling_layer=True):
@@ -313,6 +321,7 @@ class MegatronBertForTokenClassification(megatron.MegatronBertForTokenClassifica
     Source of the architecture: Shoeybi et al. (2019), https://arxiv.org/abs/1909.08053.
     """
 
+    _no_split_modules = ["MegatronBertLayer"]  # what FSDP shards one by one
     _supports_sdpa = _supports_flash_attn = _supports_attention_backend = True
 
     def __init__(self, config):
@@ -440,6 +449,15 @@ def network_class(
     return fast.get(config.model_type, AutoModelForTokenClassification)
 
 
+def new_network(
+    config,  # of a transformers model
+) -> PreTrainedModel:  # on the CPU, float32
+    """A token classifier of this configuration with random weights, made fast as by `speed_up`."""
+    kind = network_class(config)
+    make = getattr(kind, "_from_config", None) or kind.from_config
+    return speed_up(make(config, dtype=torch.float32))
+
+
 def can_pack(net: PreTrainedModel) -> bool:
     """Whether the network reads packs, as `speed_up` makes those of the BERT family."""
     return net.config._attn_implementation == PACKED
@@ -564,8 +582,8 @@ class MemoryPlan:
         return f"{self.total:.1f} GB ({parts}); fits {', '.join(fits) or 'none of the usual cards'}"
 
 
-def _activation_bytes(config, half: bool, checkpointing: bool, on_cpu: bool = False) -> float:
-    """Bytes that the layers keep for each token, on a GPU or, with float32 attention, a CPU.
+def _layer_bytes(config, half: bool, on_cpu: bool = False) -> int:
+    """Bytes that a layer keeps for each token, on a GPU or, with float32 attention, a CPU.
 
     A layer keeps the inputs of its two norms (float32), of its six linear layers, queries, keys,
     values and the function between; each number has 2 bytes in half precision, where each linear
@@ -575,22 +593,46 @@ def _activation_bytes(config, half: bool, checkpointing: bool, on_cpu: bool = Fa
     masks = 2 * hidden * (config.hidden_dropout_prob > 0)
     wide = 9 * 2 * hidden + 2 * 2 * inner if half else 6 * 4 * hidden + 2 * 4 * inner
     wide += 4 * 2 * hidden if half and on_cpu else 0
-    layer = 2 * 4 * hidden + wide + masks
-    ends = 2 * 4 * hidden  # the last norm and the classifier
-    if checkpointing:  # the input of each layer, and one layer at a time
-        return config.num_hidden_layers * 4 * hidden + layer + ends
-    return config.num_hidden_layers * layer + ends
+    return 2 * 4 * hidden + wide + masks
+
+
+def _moments(
+    config,
+    tokens: int,
+    copies: float,  # bytes of linear weights in half precision
+    gradients: float,  # bytes
+    *,
+    half: bool = False,
+    lora: int | None = None,
+    whole: bool = False,
+    checkpointing: bool = False,
+) -> list[tuple[float, float, float]]:
+    """Bytes of (copies of weights, gradients, activations) where a step may need the most."""
+    waiting = 0 if whole else gradients
+    layers, hidden = config.num_hidden_layers, config.hidden_size
+    layer = tokens * _layer_bytes(config, half)
+    ends = tokens * 2 * 4 * hidden  # the last norm and the classifier
+    if lora:  # what adapters give is added to what the layer gives
+        ends += tokens * 2 * (2 if half else 4) * config.intermediate_size
+    last = (copies / layers, gradients, layer + ends)  # the backward pass is in the first layer
+    if not checkpointing:
+        return [(copies, waiting, layers * layer + ends), last]
+    inputs = tokens * 4 * hidden * layers
+    cached = 0 if lora else copies  # to the end of the forward pass, of weights that learn
+    again = (copies / layers, waiting, inputs + layer + ends)  # one layer at a time
+    return [(cached, waiting, inputs + ends), again, last]
 
 
 def memory_plan(
     encoder: str,  # name on the Hub or a folder; only its configuration is read
     *,
     tokens: int = 8192,  # at a time: windows of a batch times their length, or `token_budget`
+    whole: bool = False,  # the batch at a time: no gradients of one part wait for the next
     lora: int | None = None,  # rank of adapters; default: all weights learn
     precision: str = "bfloat16",  # of the computation; weights are kept in float32
     checkpointing: bool = False,  # layers computed twice: `arguments={"gradient_checkpointing": True}`
     cache_dir: str | None = None,
-) -> MemoryPlan:
+) -> MemoryPlan:  # at the moment of a step that needs the most
     """What training needs: weights, gradients, optimiser and activations.
 
     Nothing is loaded: the network is laid out without memory (PyTorch's device "meta").
@@ -605,9 +647,11 @@ def memory_plan(
         learning = sum(lora * (part.in_features + part.out_features) for part in linear)
     half = choose_precision(precision) == "bfloat16"
     copies = 2 * sum(part.weight.numel() for part in linear) if half else 0
-    weights = 4 * every + copies + (4 * learning if lora else 0)
-    activations = tokens * _activation_bytes(config, half, checkpointing)
-    sizes = (weights, 4 * learning, 8 * learning, activations)
+    options = {"half": half, "lora": lora, "whole": whole, "checkpointing": checkpointing}
+    moments = _moments(config, tokens, copies, 4 * learning, **options)
+    copied, gradients, activations = max(moments, key=sum)
+    weights = 4 * every + copied + (4 * learning if lora else 0)
+    sizes = (weights, gradients, 8 * learning, activations)
     return MemoryPlan(*(size / 1e9 for size in sizes))
 
 # %% ../nbs/06_encoders.ipynb #a8d9827f

@@ -1,7 +1,15 @@
 """Packs and fast attention give the numbers of transformers' own code."""
 
+import weakref
+from functools import partial
+from types import SimpleNamespace
+
 import pytest
 import torch
+from accelerate import FullyShardedDataParallelPlugin
+from accelerate.utils.fsdp_utils import fsdp2_prepare_auto_wrap_policy
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from transformers import (
     AutoModelForTokenClassification,
     BertConfig,
@@ -17,15 +25,17 @@ from clinical_ner import encoders
 from clinical_ner.encoders import (
     FastLinear,
     MegatronBertForTokenClassification,
-    _activation_bytes,
+    MegatronBertModel,
+    _layer_bytes,
     can_pack,
     choose_precision,
     first_position,
     memory_plan,
     network_class,
+    new_network,
     speed_up,
 )
-from clinical_ner.train import word_loss
+from clinical_ner.train import add_lora, word_loss
 from clinical_ner.windows import IGNORED, pack_windows, split_pack
 
 SIZES = {
@@ -186,6 +196,52 @@ def test_what_is_saved_is_read_by_plain_transformers(tmp_path):
     torch.testing.assert_close(*logits, atol=1e-5, rtol=1e-5)
 
 
+def test_accelerate_finds_the_layers_to_shard():
+    _, net = make_pair(MegatronBertConfig)
+    plugin = FullyShardedDataParallelPlugin(
+        fsdp_version=2, auto_wrap_policy="transformer_based_wrap"
+    )
+    chosen = fsdp2_prepare_auto_wrap_policy(plugin, net)
+    assert [part for part in net.modules() if chosen(part)] == list(net.bert.encoder.layer)
+    bare = MegatronBertModel(net.config)
+    assert [part for part in bare.modules() if chosen(part)] == list(bare.encoder.layer)
+    assert bare._no_split_modules == net._no_split_modules
+
+
+def varlen_stub(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, scale=None):
+    """As torch 2.11 has it: every window attends to all of itself."""
+    parts = []
+    for first, past in zip(cu_seq_q.tolist(), cu_seq_k.tolist()[1:]):
+        rows = (x[first:past].transpose(0, 1)[None] for x in (query, key, value))
+        part = torch.nn.functional.scaled_dot_product_attention(*rows, scale=scale)
+        parts.append(part[0].transpose(0, 1))
+    return torch.cat(parts)
+
+
+def old_varlen_stub(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, is_causal=False):
+    """As torch 2.10 has it: without `scale`."""
+    raise AssertionError("this kernel takes no scale")
+
+
+@pytest.mark.parametrize("kernel, used", [(varlen_stub, True), (old_varlen_stub, False)])
+@pytest.mark.parametrize("scaling", [None, 0.3])
+def test_a_kernel_without_scale_is_left_alone(monkeypatch, kernel, used, scaling):
+    encoders._varlen_kernel.cache_clear()
+    varlen = pytest.importorskip("torch.nn.attention.varlen")
+    with monkeypatch.context() as patch:
+        patch.setattr(varlen, "varlen_attn", kernel)
+        patch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+        on_gpu = SimpleNamespace(is_cuda=True, dtype=torch.float16, device="cuda")
+        assert encoders._varlen_attention(on_gpu, 0.0) is (kernel if used else None)
+        chosen = encoders._varlen_kernel()
+        patch.setattr(encoders, "_varlen_attention", lambda query, dropout: chosen)
+        rows = torch.randn(3, 1, 2, 8, 4)
+        found = encoders.attend_windows(*rows, torch.tensor([0, 5, 8]), scaling=scaling)
+    encoders._varlen_kernel.cache_clear()
+    expected = encoders.attend_windows(*rows, torch.tensor([0, 5, 8]), scaling=scaling)
+    torch.testing.assert_close(found, expected)
+
+
 def test_precision_is_that_of_the_device_in_use(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
@@ -209,17 +265,13 @@ def test_transformers_own_megatron_bert_is_left_padded():
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("checkpointing", [False, True])
-def test_planned_activations_are_those_that_are_kept(tmp_path, precision, checkpointing):
+def test_planned_activations_are_those_that_are_kept(precision):
     """Bytes that autograd keeps for the backward pass, each storage counted once."""
     sizes = {"hidden_size": 256, "num_hidden_layers": 6, "num_attention_heads": 4}
     config = MegatronBertConfig(
         **(SIZES | sizes | {"intermediate_size": 1024, "max_position_embeddings": 512})
     )
-    config.save_pretrained(tmp_path)
-    net = speed_up(MegatronBertForTokenClassification._from_config(config)).train()
-    if checkpointing:
-        net.gradient_checkpointing_enable()
+    net = new_network(config).train()
     weights = {weight.untyped_storage().data_ptr() for weight in net.parameters()}
     pack = pack_windows(make_rows(count=12, longest=300))
     labels, tokens = pack.pop("labels"), pack["input_ids"].numel()
@@ -238,11 +290,84 @@ def test_planned_activations_are_those_that_are_kept(tmp_path, precision, checkp
     ):
         word_loss(net(**pack), labels)
     measured = sum(size for size, _ in kept.values())
-    each = _activation_bytes(config, precision == "bfloat16", checkpointing, on_cpu=True)
-    planned = tokens * each
-    if checkpointing:  # the one layer that is computed again is kept only then
-        planned = tokens * 4 * 256 * (6 + 2)
-    assert abs(planned / measured - 1) < 0.15
+    each = 6 * _layer_bytes(config, precision == "bfloat16", on_cpu=True) + 2 * 4 * 256
+    assert abs(tokens * each / measured - 1) < 0.15
+
+
+class LiveTensors(TorchDispatchMode):
+    """Bytes of the tensors that exist, and the most that there were at a time."""
+
+    def __init__(self):
+        super().__init__()
+        self.now, self.peak, self.known = 0, 0, set()
+
+    def add(self, tensor):
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if key not in self.known:
+            self.known.add(key)
+            weakref.finalize(storage, self.drop, key, size)
+            self.now += size
+            self.peak = max(self.peak, self.now)
+
+    def drop(self, key, size):
+        self.known.discard(key)
+        self.now -= size
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        for leaf in tree_leaves(made):
+            if isinstance(leaf, torch.Tensor):
+                self.add(leaf)
+        return made
+
+
+def measure_peak(net, pack, half: bool, parts: int) -> int:
+    """Bytes of all tensors at the peak of a step, the second, of so many equal parts."""
+    learn = [weight for weight in net.parameters() if weight.requires_grad]
+    optimiser = torch.optim.AdamW(learn, lr=1e-6, fused=True)  # as transformers' default is
+    inputs = {name: row for name, row in pack.items() if name != "labels"}
+
+    def step():
+        for _ in range(parts):
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                loss = word_loss(net(**inputs), pack["labels"])
+            loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+
+    step()
+    with LiveTensors() as live:
+        states = [value for state in optimiser.state.values() for value in state.values()]
+        for tensor in [*net.parameters(), *states]:
+            live.add(tensor.data)
+        step()
+    return live.peak
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("lora", [None, 8])
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("count", [3, 12])  # few tokens: gradients decide; many: activations
+def test_the_plan_is_the_peak(tmp_path, monkeypatch, precision, checkpointing, lora, parts, count):
+    sizes = {"hidden_size": 256, "num_hidden_layers": 6, "num_attention_heads": 4}
+    config = MegatronBertConfig(**(SIZES | sizes | {"intermediate_size": 1024}))
+    config.save_pretrained(tmp_path)
+    net = new_network(config).train()
+    if lora:
+        pytest.importorskip("peft")
+        net = add_lora(net, lora)
+    if checkpointing:
+        net.gradient_checkpointing_enable()
+        net.enable_input_require_grads()  # as transformers' Trainer does for adapters
+    pack = pack_windows(make_rows(count=count, longest=300))
+    peak = measure_peak(net, pack, precision == "bfloat16", parts)
+    monkeypatch.setattr(encoders, "_layer_bytes", partial(_layer_bytes, on_cpu=True))
+    options = {"tokens": pack["input_ids"].numel(), "precision": precision, "lora": lora}
+    options |= {"checkpointing": checkpointing, "whole": parts == 1}
+    plan = memory_plan(str(tmp_path), **options)
+    assert 0.9 < plan.total * 1e9 / peak < 1.1
 
 
 def test_planned_weights_are_those_of_the_network(tmp_path):

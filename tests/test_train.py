@@ -1,8 +1,11 @@
 """Training end to end with a toy encoder: files, resuming, interruptions, memory."""
 
 import json
+import os
 import random
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -12,16 +15,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import (
     AutoModelForTokenClassification,
     BertConfig,
+    BertForTokenClassification,
     BertModel,
     DistilBertConfig,
     DistilBertModel,
     TrainerCallback,
+    TrainerState,
+    modeling_utils,
     pipeline,
 )
 
+from clinical_ner import train
 from clinical_ner.core import Document, Span
 from clinical_ner.corpora import medmentions
 from clinical_ner.encoders import has_bfloat16
@@ -52,17 +60,47 @@ CORPUS = {
 SETTINGS = {"epochs": 3, "lr": 5e-3, "batch_size": 4, "precision": "float32"}
 
 
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory, encoder_dir) -> str:
-    """A one-layer BERT without dropout, with the vocabulary of the packaged encoder."""
-    folder = tmp_path_factory.mktemp("toy")
+def make_toy(folder: Path, encoder_dir: str, dropout: float) -> str:
+    """A one-layer BERT with the vocabulary of the packaged encoder; its folder."""
     torch.manual_seed(0)
     sizes = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
-    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    dropout = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
     BertModel(BertConfig(intermediate_size=128, **sizes, **dropout)).save_pretrained(folder)
     for name in ("vocab.txt", "tokenizer_config.json"):
         shutil.copy(Path(encoder_dir) / name, folder)
     return str(folder)
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory, encoder_dir) -> str:
+    """An encoder without dropout."""
+    return make_toy(tmp_path_factory.mktemp("toy"), encoder_dir, 0.0)
+
+
+@pytest.fixture(scope="module")
+def dropping(tmp_path_factory, encoder_dir) -> str:
+    """An encoder with dropout, which draws random numbers in every step."""
+    return make_toy(tmp_path_factory.mktemp("dropping"), encoder_dir, 0.1)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory, dropping) -> Path:
+    """The folder of a run with dropout that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    fine_tune(CORPUS, dropping, output=folder, **SETTINGS)
+    return folder
+
+
+def assert_same_end(a: Path, b: Path):
+    """The last epochs of two runs, which need not be their best, have the same weights."""
+    ends = [last_checkpoint(folder / "checkpoints") for folder in (a, b)]
+    assert [end.name for end in ends] == ["checkpoint-30"] * 2
+    one, two = (load_file(end / "model.safetensors") for end in ends)
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+    one, two = (torch.load(end / "optimizer.pt")["state"] for end in ends)
+    assert all(torch.equal(one[i]["exp_avg_sq"], two[i]["exp_avg_sq"]) for i in one)
+    one, two = (load_file(folder / "model.safetensors") for folder in (a, b))  # the best
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
 
 
 @pytest.fixture(scope="module")
@@ -164,15 +202,14 @@ def test_plain_transformers_finds_the_same_spans(run):
     assert compared > 40
 
 
-def test_a_killed_run_goes_on_and_ends_the_same(run, toy, tmp_path):
-    _, unbroken, history = run
+def test_a_broken_run_goes_on_and_ends_the_same(dropping, unbroken, tmp_path):
     with pytest.raises(MemoryError, match="stopped by the test"):
         stop = StopAfter(2, MemoryError)
-        fine_tune(CORPUS, toy, output=tmp_path, callbacks=[stop], **SETTINGS)
+        fine_tune(CORPUS, dropping, output=tmp_path, callbacks=[stop], **SETTINGS)
     assert last_checkpoint(tmp_path / "checkpoints") is not None
-    resumed, resumed_history = fine_tune(CORPUS, toy, output=tmp_path, resume=True, **SETTINGS)
-    assert list(resumed_history["f1"]) == list(history["f1"])
-    assert_same_weights(resumed, unbroken, rtol=0, atol=0)
+    _, history = fine_tune(CORPUS, dropping, output=tmp_path, resume=True, **SETTINGS)
+    assert list(history["epoch"]) == [1, 2, 3]
+    assert_same_end(tmp_path, unbroken)
 
 
 @pytest.mark.parametrize(
@@ -189,42 +226,152 @@ def test_a_checkpoint_that_is_not_whole_is_passed_over(run, tmp_path, name):
     assert last_checkpoint(tmp_path).name == "checkpoint-1"
 
 
-def killed_run(toy: str, output: Path, wait: float):
-    """Train in a process of its own, and kill it `wait` seconds after its first checkpoint."""
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import test_train as t;"
-        "t.fine_tune(t.CORPUS, sys.argv[2], output=sys.argv[3], resume=True, **t.SETTINGS)"
-    )
-    arguments = [sys.executable, "-c", code, str(Path(__file__).parent), toy, str(output)]
-    with open(output.with_suffix(".log"), "w") as log:
-        process = subprocess.Popen(arguments, stdout=log, stderr=log)
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["optimizer.bin", "pytorch_model_fsdp.bin", "rng_state_0.pth", "rng_state_1.pth"],
+        ["pytorch_model_fsdp_0/.metadata", "optimizer_0/.metadata", "optimizer_0/__0_0.distcp"],
+        ["latest", "global_step20/mp_rank_00_model_states.pt", "rng_state_0.pth"],
+    ],
+)
+def test_every_format_of_a_checkpoint_is_known_whole_or_not(tmp_path, names):
+    """FSDP with whole and with sharded states, and DeepSpeed: a file may not be missing."""
+    checkpoint = tmp_path / "checkpoint-1"
+    for name in names:
+        (checkpoint / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkpoint / name).write_text(name)
+    assert last_checkpoint(tmp_path) is None
+    (checkpoint / "files.json").write_text(json.dumps(train._file_sizes(checkpoint)))
+    assert last_checkpoint(tmp_path) is None
+    (checkpoint / "trainer_state.json").write_text("{}")
+    assert last_checkpoint(tmp_path) == checkpoint
+    for name in names:
+        (checkpoint / name).rename(tmp_path / "elsewhere")
+        assert last_checkpoint(tmp_path) is None
+        (tmp_path / "elsewhere").rename(checkpoint / name)
+    assert last_checkpoint(tmp_path) == checkpoint
+
+
+def test_an_empty_folder_in_a_checkpoint_makes_it_no_whole_one(tmp_path):
+    (tmp_path / "checkpoint-1/global_step1").mkdir(parents=True)
+    (tmp_path / "checkpoint-1/trainer_state.json").write_text("{}")
+    assert last_checkpoint(tmp_path) is None
+
+
+def test_damaged_checkpoints_are_not_deleted_by_resuming(run, toy, tmp_path):
+    shutil.copytree(run[0], tmp_path / "run")
+    folders = sorted((tmp_path / "run/checkpoints").iterdir())
+    for folder in folders:
+        (folder / "optimizer.pt").unlink()
+    with pytest.raises(ValueError, match="optimizer.pt is missing.*nothing was deleted"):
+        fine_tune(CORPUS, toy, output=tmp_path / "run", resume=True, **SETTINGS)
+    assert sorted((tmp_path / "run/checkpoints").iterdir()) == folders
+    assert all((folder / "model.safetensors").exists() for folder in folders)
+
+
+def test_a_run_that_was_killed_in_its_first_saving_starts_anew(run, toy, tmp_path):
+    half = tmp_path / "checkpoints/checkpoint-10"
+    half.mkdir(parents=True)
+    shutil.copy(last_checkpoint(run[0] / "checkpoints") / "model.safetensors", half)
+    settings = SETTINGS | {"epochs": 1}
+    _, history = fine_tune(CORPUS, toy, output=tmp_path, resume=True, **settings)
+    assert len(history) == 1 and "nothing to resume" in (tmp_path / "train.log").read_text()
+
+
+def test_a_damaged_checkpoint_behind_a_whole_one_is_named(run, toy, tmp_path):
+    shutil.copytree(run[0], tmp_path / "run")
+    *_, last = train._checkpoints(tmp_path / "run/checkpoints")
+    (last / "scheduler.pt").write_bytes(b"")
+    fine_tune(CORPUS, toy, output=tmp_path / "run", resume=True, **SETTINGS)
+    told = (tmp_path / "run/train.log").read_text()
+    assert f"passed over, for they are not whole: {last.name} (scheduler.pt is cut short)" in told
+    assert_same_end(tmp_path / "run", run[0])
+
+
+class Slow(TrainerCallback):
+    """Make an epoch of ten steps take a second and more, in which it can be killed."""
+
+    def on_step_end(self, args, state, control, **kwargs):
+        time.sleep(0.1)
+
+
+def killed_run(encoder: str, output: Path, wait: float):
+    """Train in a process of its own; kill it `wait` seconds after it saved another checkpoint."""
+    before = last_checkpoint(output / "checkpoints")
+    code = "t.fine_tune(t.CORPUS, sys.argv[2], output=sys.argv[3], resume=True,"
+    process = child(code + " callbacks=[t.Slow()], **t.SETTINGS)", encoder, output)
     try:
-        while last_checkpoint(output / "checkpoints") is None and process.poll() is None:
+        while last_checkpoint(output / "checkpoints") == before and process.poll() is None:
             time.sleep(0.01)
         time.sleep(wait)
     finally:
         process.kill()
-        process.wait()
-    assert last_checkpoint(output / "checkpoints"), output.with_suffix(".log").read_text()[-2000:]
+    assert process.wait() == -signal.SIGKILL, output.with_suffix(".log").read_text()[-2000:]
+    assert last_checkpoint(output / "checkpoints") != before
 
 
-def kill_and_resume(toy: str, output: Path, waits: list[float], unbroken: Tagger):
+def child(code: str, *words) -> subprocess.Popen:
+    """A process of Python that knows these tests as `t`; what it prints goes beside the last word."""
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import test_train as t; " + code
+    arguments = [sys.executable, "-c", code, str(Path(__file__).parent), *map(str, words)]
+    with open(Path(words[-1]).with_suffix(".log"), "w") as log:
+        return subprocess.Popen(arguments, stdout=log, stderr=log)
+
+
+def kill_and_resume(encoder: str, output: Path, waits: list[float], unbroken: Path):
     """However often a run is killed, it ends with the weights of one that was not."""
     for wait in waits:
-        killed_run(toy, output, wait)
-    resumed, _ = fine_tune(CORPUS, toy, output=output, resume=True, **SETTINGS)
-    assert_same_weights(resumed, unbroken, rtol=0, atol=0)
+        killed_run(encoder, output, wait)
+    fine_tune(CORPUS, encoder, output=output, resume=True, **SETTINGS)
+    assert_same_end(output, unbroken)
 
 
-def test_a_run_that_is_shot_goes_on_and_ends_the_same(run, toy, tmp_path):
-    kill_and_resume(toy, tmp_path / "run", [0.05], run[1])
+def test_a_run_that_is_shot_goes_on_and_ends_the_same(dropping, unbroken, tmp_path):
+    kill_and_resume(dropping, tmp_path / "run", [0.05], unbroken)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10))
-def test_a_run_that_is_shot_again_and_again_ends_the_same(run, toy, tmp_path, seed):
+def test_a_run_that_is_shot_again_and_again_ends_the_same(dropping, unbroken, tmp_path, seed):
     waits = random.Random(seed)
-    kill_and_resume(toy, tmp_path / "run", [waits.random() for _ in range(2)], run[1])
+    kill_and_resume(dropping, tmp_path / "run", [waits.random() for _ in range(2)], unbroken)
+
+
+def train_and_die(encoder: str, output: str, name: str):
+    """Train, and be killed when half of a file of the second checkpoint is written."""
+    saved = []
+
+    def dying(save):
+        def run(thing, file, *args, **options):
+            save(thing, file, *args, **options)
+            saved.append(Path(file).name)
+            if saved.count(name) == 2:
+                os.truncate(file, Path(file).stat().st_size // 2)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        return run
+
+    torch.save = dying(torch.save)
+    modeling_utils.safe_save_file = dying(modeling_utils.safe_save_file)
+    TrainerState.save_to_json = dying(TrainerState.save_to_json)
+    fine_tune(CORPUS, encoder, output=output, **SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "optimizer.pt", "rng_state.pth", "trainer_state.json"]
+)
+def test_a_run_that_is_shot_while_it_saves_ends_the_same(dropping, unbroken, tmp_path, name):
+    output = tmp_path / "run"
+    process = child(
+        "t.train_and_die(sys.argv[2], sys.argv[4], sys.argv[3])", dropping, name, output
+    )
+    assert process.wait(300) == -signal.SIGKILL, output.with_suffix(".log").read_text()[-2000:]
+    half = output / "checkpoints/checkpoint-20"
+    assert (half / name).exists() and last_checkpoint(half.parent).name == "checkpoint-10"
+    _, history = fine_tune(CORPUS, dropping, output=output, resume=True, **SETTINGS)
+    assert "going on after checkpoint-10" in (output / "train.log").read_text()
+    assert_same_end(output, unbroken)
+    assert list(history["epoch"]) == [1, 2, 3]
 
 
 class Spoil(TrainerCallback):
@@ -315,16 +462,7 @@ def test_batches_in_pieces_learn_the_same(run, toy, tmp_path):
 
 
 def test_out_of_memory_says_what_fits(toy, tmp_path, monkeypatch):
-    from transformers import BertForTokenClassification
-
-    forward = BertForTokenClassification.forward
-
-    def small_memory(self, input_ids=None, **inputs):
-        if self.training and input_ids.numel() > 60:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return forward(self, input_ids=input_ids, **inputs)
-
-    monkeypatch.setattr(BertForTokenClassification, "forward", small_memory)
+    small_memory(monkeypatch, 60)
     with pytest.raises(RuntimeError, match="batch_size=4; token_budget=[0-9]+ fits") as caught:
         fine_tune(CORPUS, toy, output=tmp_path, **SETTINGS)
     assert caught.value.__context__ is None  # no traceback that holds the memory
@@ -332,9 +470,58 @@ def test_out_of_memory_says_what_fits(toy, tmp_path, monkeypatch):
     assert tagger.labels == ("Drug", "Strength")
 
 
+class FillMemory(TrainerCallback):
+    """Run out of memory in the second epoch, in what does not fit `tokens`."""
+
+    def __init__(self, monkeypatch, tokens: int):
+        self.patch, self.tokens = monkeypatch, tokens
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == 14:
+            small_memory(self.patch, self.tokens)
+
+
+def small_memory(monkeypatch, tokens: int):
+    """Let the toy network run out of memory where it trains on more than so many tokens."""
+    forward = BertForTokenClassification.forward
+
+    def run(self, input_ids=None, **inputs):
+        if self.training and input_ids.numel() > tokens:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, input_ids=input_ids, **inputs)
+
+    monkeypatch.setattr(BertForTokenClassification, "forward", run)
+
+
+def test_what_was_learnt_before_memory_ran_out_is_kept(run, toy, tmp_path, monkeypatch):
+    advice = "token_budget=([0-9]+) fits; call again with it.* and with resume=True, which goes on"
+    with pytest.raises(RuntimeError, match=advice + " after checkpoint-10") as caught:
+        fill = [FillMemory(monkeypatch, 60)]
+        fine_tune(CORPUS, toy, output=tmp_path, callbacks=fill, **SETTINGS)
+    budget = int(re.search(advice, str(caught.value))[1])
+    options = SETTINGS | {"token_budget": budget, "resume": True}
+    _, history = fine_tune(CORPUS, toy, output=tmp_path, **options)
+    assert "going on after checkpoint-10" in (tmp_path / "train.log").read_text()
+    assert len(history) == 3
+    ends = tmp_path, run[0]
+    parts, whole = (load_file(end / "checkpoints/checkpoint-30/model.safetensors") for end in ends)
+    for name, value in parts.items():
+        torch.testing.assert_close(value, whole[name], rtol=1e-3, atol=1e-3)
+
+
+def test_where_no_window_fits_less_memory_is_advised(toy, tmp_path, monkeypatch):
+    small_memory(monkeypatch, 1)
+    advice = "not even one window fits.*{'gradient_checkpointing': True}.*lora=16"
+    with pytest.raises(RuntimeError, match=advice):
+        fine_tune(CORPUS, toy, output=tmp_path, **SETTINGS)
+    monkeypatch.undo()
+    more = SETTINGS | {"epochs": 1, "arguments": {"gradient_checkpointing": True}}
+    tagger, _ = fine_tune(CORPUS, toy, output=tmp_path, **more)
+    assert tagger.labels == ("Drug", "Strength")
+
+
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
 def test_a_full_disk_says_so_and_the_run_goes_on(run, toy, tmp_path, monkeypatch):
-    _, whole, _ = run
     save, written = torch.save, []
 
     def fill(thing, file, *args, **options):
@@ -346,8 +533,8 @@ def test_a_full_disk_says_so_and_the_run_goes_on(run, toy, tmp_path, monkeypatch
         patch.setattr(torch, "save", fill)
         with pytest.raises(OSError, match="is full.*resume=True: the run goes on from checkpoint-"):
             fine_tune(CORPUS, toy, output=tmp_path, **SETTINGS)
-    resumed, _ = fine_tune(CORPUS, toy, output=tmp_path, resume=True, **SETTINGS)
-    assert_same_weights(resumed, whole)
+    fine_tune(CORPUS, toy, output=tmp_path, resume=True, **SETTINGS)
+    assert_same_end(tmp_path, run[0])
 
 
 def test_an_error_of_another_kind_is_not_taken_for_a_full_disk(toy, tmp_path, monkeypatch):
@@ -362,6 +549,50 @@ def test_an_error_of_another_kind_is_not_taken_for_a_full_disk(toy, tmp_path, mo
 def test_a_loss_that_is_not_a_number_is_an_error(toy, tmp_path):
     with pytest.raises(RuntimeError, match="lower `lr`"):
         fine_tune(CORPUS, toy, output=tmp_path, **(SETTINGS | {"lr": 1e30}))
+
+
+class SpoilStep(TrainerCallback):
+    """Make a gradient, or a weight, of the second epoch infinite; count the steps from there."""
+
+    def __init__(self, what: str, step: int):
+        self.what, self.step, self.steps = what, step, 0
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+        self.steps += state.global_step >= self.step
+        if self.what == "weight" and state.global_step == self.step:
+            with torch.no_grad():
+                model.classifier.weight[0, 0] = torch.inf
+
+    def on_step_begin(self, args, state, control, model=None, **kwargs):
+        if self.what == "gradient" and state.global_step == self.step:
+            weight = model.classifier.weight
+            self.hook = weight.register_hook(lambda gradient: gradient * torch.nan)
+
+
+@pytest.mark.parametrize("what", ["gradient", "weight"])
+@pytest.mark.parametrize("step", [13, 19])  # the last of the second epoch is 19, from 0
+def test_a_loss_that_is_not_a_number_later_leaves_the_best_epoch(toy, tmp_path, what, step):
+    spoil = SpoilStep(what, step)
+    output = tmp_path / "run"
+    tagger, history = fine_tune(CORPUS, toy, output=output, callbacks=[spoil], **SETTINGS)
+    assert spoil.steps <= 3
+    assert list(history["epoch"]) == [1] and history["f1"].iloc[0] > 0.5
+    told = (output / "train.log").read_text()
+    assert "not a number any more: the tagger is that of epoch 1" in told
+    for path in [output, *(output / "checkpoints").iterdir()]:
+        assert all(
+            value.isfinite().all() for value in load_file(path / "model.safetensors").values()
+        )
+    assert predict(Tagger.load(output, device="cpu"), CORPUS["validation"])[0].spans
+    options = SETTINGS | {"epochs": 1, "lr": 1e-3, "output": tmp_path / "again"}
+    _, again = fine_tune(CORPUS, str(output), **options)  # as the message says
+    assert again["f1"].iloc[0] >= history["f1"].iloc[0]
+
+
+def test_a_run_that_logs_nothing_is_no_error(toy, tmp_path):
+    settings = SETTINGS | {"epochs": 1, "arguments": {"logging_strategy": "no"}}
+    _, history = fine_tune(CORPUS, toy, output=tmp_path, **settings)
+    assert len(history) == 1
 
 
 def test_a_run_too_short_to_learn_says_what_to_change(toy, tmp_path, capsys):

@@ -2,22 +2,44 @@
 
 import json
 import os
+import re
+import shutil
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_train import CORPUS, SETTINGS, toy  # noqa: F401 (a fixture)
-from transformers import AutoModelForTokenClassification
+from test_train import CORPUS, SETTINGS, assert_same_weights, toy  # noqa: F401 (a fixture)
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
+from transformers import (
+    AutoModelForTokenClassification,
+    MegatronBertConfig,
+    MegatronBertModel,
+    TrainerCallback,
+)
 
 from clinical_ner.core import Document
 from clinical_ner.formats import write_conll
 from clinical_ner.tagger import Tagger, predict
 from clinical_ner.tags import doc_words
-from clinical_ner.train import NEVER, cross_predict, fine_tune
+from clinical_ner.train import (
+    NEVER,
+    EntityTrainer,
+    cross_predict,
+    fine_tune,
+    last_checkpoint,
+)
 
+LONG = [
+    Document(doc.id + " and more", doc.text + "No more of it. " * (i % 5), doc.spans)
+    for i, doc in enumerate(CORPUS["train"])
+]
 SHORT = SETTINGS | {"epochs": 2, "lr": 1e-3}
 
 
@@ -28,6 +50,69 @@ def test_two_processes_learn_what_one_does(toy, tmp_path):  # noqa: F811
     settings = json.loads((tmp_path / "two" / "settings.json").read_text())
     assert settings["batch_size"] == SHORT["batch_size"]
     assert predict(tagger, CORPUS["validation"])[0].spans
+
+
+STOPPED = """
+import sys
+import pandas as pd
+from clinical_ner.train import fine_tune
+sys.path.insert(0, sys.argv[1])
+from test_train import CORPUS, SETTINGS
+from test_train_scale import Slow
+
+options = SETTINGS | {"epochs": 50, "lr": 1e-3, "output": sys.argv[3], "num_processes": 2}
+tagger, history = fine_tune(CORPUS, sys.argv[2], callbacks=[Slow()], **options)
+assert tagger("Started on aspirin 5mg daily.").spans
+print("returned a tagger of epochs 1 to", history["epoch"].max())
+"""
+
+
+class Slow(TrainerCallback):
+    """Take a tenth of a second for each step."""
+
+    def on_step_end(self, args, state, control, **kwargs):
+        time.sleep(0.1)
+
+
+def stop_when(toy: str, output: Path, line: str, twice: bool) -> tuple[int, str]:  # noqa: F811
+    """Press the stop button of a run in two processes when a line is printed; how it ended."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    words = [sys.executable, "-c", STOPPED, str(Path(__file__).parent), toy, str(output)]
+    run = subprocess.Popen(
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+    said = ""
+    try:
+        for text in run.stdout:
+            said += text
+            if line in text:
+                (os.killpg if twice else os.kill)(run.pid, signal.SIGINT)
+        return run.wait(60), said
+    finally:
+        if run.poll() is None:
+            os.killpg(run.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("twice", [False, True], ids=["the kernel", "its group of processes"])
+def test_stopped_processes_leave_the_best_tagger(toy, tmp_path, twice):  # noqa: F811
+    """Jupyter interrupts the group, which the launcher of the processes belongs to."""
+    code, said = stop_when(toy, tmp_path / "run", "epoch 2/50", twice)
+    assert code == 0, said[-3000:]
+    assert "interrupted: the tagger is that of epoch" in said
+    assert int(re.search(r"returned a tagger of epochs 1 to (\d+)", said)[1]) < 50
+    scores = json.loads((tmp_path / "run/scores.json").read_text())
+    assert scores["best_epoch"] in (1, 2) and scores["settings"]["batch_size"] == 4
+
+
+def test_processes_that_are_stopped_too_early_say_so(toy, tmp_path):  # noqa: F811
+    code, said = stop_when(toy, tmp_path / "run", "training mentions", False)
+    assert code != 0
+    assert "KeyboardInterrupt: the processes were stopped before a tagger was saved" in said
 
 
 def test_a_failing_process_is_reported(toy, tmp_path):  # noqa: F811
@@ -111,23 +196,199 @@ print("same weights", kept, every)
 
 def test_sharded_weights_learn_what_whole_ones_do(tmp_path):
     """PyTorch's own FSDP on two processes: half of the weights each, the same step."""
-    script = tmp_path / "sharded.py"
-    script.write_text(SHARDED)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    done = subprocess.run([*command, str(script)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = launch(tmp_path / "sharded.py", SHARDED, [])
     assert done.stdout.count("same weights") == 2
+
+
+SHARDED_END = """
+import sys
+from pathlib import Path
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from clinical_ner import train
+from clinical_ner.tagger import Tagger, predict
+sys.path.insert(0, sys.argv[1])
+from test_train import CORPUS, SETTINGS
+
+encoder, output, rank_of = sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]) or None
+given = dict(epochs=1, batch_size=4, weight_decay=0.0, warmup=0.0, seed=0, precision="float32")
+settings = given | dict(lr=1e-2, lora=rank_of, head_rate=1.0, layer_decay=1.0)
+tagger = Tagger.create(encoder, ["Drug", "Strength"])
+rows, _ = train.training_rows(tagger, CORPUS["train"])
+arguments = train._arguments(settings, output, True, {})
+validation = CORPUS["validation"]
+trainer = train._make_trainer(tagger, validation, rows, arguments, [], None, settings)
+mesh = init_device_mesh("cpu", (2,))
+for layer in tagger.net.bert.encoder.layer:
+    fully_shard(layer, mesh=mesh)
+fully_shard(trainer.model, mesh=mesh)
+trainer.is_fsdp_enabled, trainer.state.epoch = True, 1.0
+learning = [weight for weight in trainer.model.parameters() if weight.requires_grad]
+trainer.optimizer = torch.optim.AdamW(learning, lr=1e-2)
+for step in range(30):  # of both processes: other rows each
+    some = rows[4 * step % 40 :][dist.get_rank() :: 2][:4]
+    trainer.training_step(trainer.model, trainer.data_collator([*map(dict, some)]))
+    trainer.optimizer.step()
+    trainer.optimizer.zero_grad()
+    if step in (0, 29):  # learning goes on after an evaluation
+        scores = trainer.evaluate()
+expected = {name: w.full_tensor() for name, w in trainer.model.state_dict().items()}
+trainer.state.best_global_step = trainer.state.global_step
+found, history = train._finish(trainer, {"train": [], "validation": validation}, settings, output)
+assert history["f1"].iloc[-1] == scores["eval_f1"] > 0.5
+assert train.evaluate(validation, predict(found, validation))["micro"]["strict_f1"] == scores["eval_f1"]
+saved = load_file(output / "model.safetensors")
+assert not any("lora" in name for name in saved) and len(saved) == len(found.net.state_dict())
+if not rank_of:
+    for name, weight in expected.items():
+        torch.testing.assert_close(saved[name], weight.detach(), rtol=0, atol=0)
+print("saved once and whole")
+trainer.training_step(trainer.model, trainer.data_collator([*map(dict, some)]))
+if dist.get_rank() == 0:  # in one shard only
+    learning[-1].grad.to_local().fill_(torch.nan)
+trainer._get_grad_norm(trainer.model)
+try:
+    trainer.check_gradient()
+except FloatingPointError:
+    print("stopped by both")
+"""
+
+
+@pytest.mark.parametrize("lora", [0, 4])
+def test_a_sharded_run_ends_with_a_whole_tagger(toy, tmp_path, lora):  # noqa: F811
+    """What accelerate does on GPUs is done by hand here; a process that waits alone would hang."""
+    if lora:
+        pytest.importorskip("peft")
+    words = [str(Path(__file__).parent), toy, str(tmp_path / "run"), str(lora)]
+    done = launch(tmp_path / "end.py", SHARDED_END, words)
+    assert done.stdout.count("saved once and whole") == done.stdout.count("stopped by both") == 2
+    assert (tmp_path / "run/scores.json").exists()
+
+
+def launch(script: Path, code: str, words: list[str]) -> subprocess.CompletedProcess:
+    """Run a script in two processes; a minute or two at most."""
+    script.write_text(code)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    done = subprocess.run(
+        [*command, str(script), *words], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-4000:]
+    return done
+
+
+def test_parts_of_a_batch_in_two_processes_learn_what_one_process_does(toy, tmp_path):  # noqa: F811
+    """Each process has its own number of parts, for its windows have other lengths."""
+    docs = [doc for pair in zip(CORPUS["train"], LONG) for doc in pair]
+    corpus = {"train": docs, "validation": CORPUS["validation"]}
+    settings = SHORT | {"max_length": 128}
+    one, _ = fine_tune(corpus, toy, output=tmp_path / "one", **settings)
+    options = settings | {"num_processes": 2, "token_budget": 70}
+    two, _ = fine_tune(corpus, toy, output=tmp_path / "two", **options)
+    assert_same_weights(one, two, rtol=1e-3, atol=1e-4)
+
+
+def test_a_token_budget_is_refused_where_weights_are_sharded(toy, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(EntityTrainer, "is_sharded", True)
+    with pytest.raises(ValueError, match="token_budget cannot.*gradient_accumulation_steps"):
+        fine_tune(CORPUS, toy, output=tmp_path, token_budget=40, **SHORT)
+
+
+class CheckSharded(TrainerCallback):
+    """Every weight is in parts, each layer for itself."""
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        assert all(isinstance(weight, DTensor) for weight in model.parameters())
+        assert all(isinstance(layer, FSDPModule) for layer in model.bert.encoder.layer)
+        every = sum(weight.numel() for weight in model.parameters())
+        here = sum(weight.to_local().numel() for weight in model.parameters())
+        assert here < 0.6 * every
+
+
+SHARDED_RUN = """
+import sys
+from accelerate import state
+from accelerate.utils import DistributedType
+sys.path.insert(0, sys.argv[1])
+from test_train import CORPUS
+from test_train_scale import SHORT, CheckSharded
+from clinical_ner.train import fine_tune
+
+plugins, begin = [], state.AcceleratorState.__init__
+
+def begin_sharded(self, *args, fsdp_plugin=None, **options):
+    begin(self, *args, fsdp_plugin=fsdp_plugin, **options)
+    plugins.extend([fsdp_plugin] if fsdp_plugin else [])
+    if plugins:  # accelerate does so on GPUs only
+        self.distributed_type, self.fsdp_plugin = DistributedType.FSDP, plugins[0]
+
+state.AcceleratorState.__init__ = begin_sharded
+fsdp = {"version": 2, "state_dict_type": sys.argv[4]}
+options = SHORT | {"arguments": {"fsdp": "full_shard auto_wrap", "fsdp_config": fsdp}}
+tagger, history = fine_tune(
+    CORPUS, sys.argv[2], output=sys.argv[3], callbacks=[CheckSharded()], resume=True, **options
+)
+assert tagger("Started on aspirin 5mg daily.").spans and len(history) == 2
+print("done by one process")
+"""
+
+
+@pytest.mark.parametrize("kind", ["FULL_STATE_DICT", "SHARDED_STATE_DICT"])
+def test_a_sharded_run_is_the_run_of_one_process(megatron_toy, tmp_path, kind):
+    """The whole of it, through transformers and accelerate; resumed, it ends the same."""
+    _, one = fine_tune(CORPUS, megatron_toy, output=tmp_path / "one", **SHORT)
+    words = [str(Path(__file__).parent), megatron_toy, str(tmp_path / "run"), kind]
+    checkpoints = tmp_path / "run/checkpoints"
+    for lines in (0, 1):
+        done = launch(tmp_path / "run.py", SHARDED_RUN, words)
+        assert done.stdout.count("done by one process") == 2
+        assert (tmp_path / "run/train.log").read_text().count("going on after checkp") == lines
+        found = pd.read_csv(tmp_path / "run/history.csv")
+        pd.testing.assert_frame_equal(found, one, rtol=1e-3, check_dtype=False)
+        tagger = Tagger.load(tmp_path / "run", device="cpu")
+        assert_same_weights(tagger, Tagger.load(tmp_path / "one", device="cpu"), atol=1e-4, rtol=0)
+        assert (checkpoints / "checkpoint-20/optimizer.bin").exists() == (kind[0] == "F")
+        shutil.rmtree(checkpoints / "checkpoint-20")
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
-def test_accelerate_shards_on_gpus(toy, tmp_path):  # noqa: F811
+@pytest.mark.parametrize("kind", ["FULL_STATE_DICT", "SHARDED_STATE_DICT"])
+def test_accelerate_shards_on_gpus(megatron_toy, tmp_path, monkeypatch, kind):
     """Through transformers' own arguments; accelerate does not shard on CPUs."""
-    arguments = {"fsdp": "full_shard auto_wrap", "fsdp_config": {"version": 2}}
-    settings = SHORT | {"num_processes": 2, "arguments": arguments}
-    tagger, history = fine_tune(CORPUS, toy, output=tmp_path, **settings)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # where `CheckSharded` is
+    fsdp = {"version": 2, "state_dict_type": kind}
+    arguments = {"fsdp": "full_shard auto_wrap", "fsdp_config": fsdp}
+    settings = SHORT | {"num_processes": 2, "arguments": arguments, "output": tmp_path}
+    tagger, history = fine_tune(CORPUS, megatron_toy, callbacks=[CheckSharded()], **settings)
     assert predict(tagger, CORPUS["validation"])[0].spans
     assert history["loss"].notna().all()
+    checkpoint = last_checkpoint(tmp_path / "checkpoints")
+    assert (checkpoint / "optimizer.bin").exists() == (kind == "FULL_STATE_DICT")
+    fine_tune(CORPUS, megatron_toy, callbacks=[CheckSharded()], resume=True, **settings)
+
+
+def test_a_megatron_bert_is_trained_by_two_processes(megatron_toy, tmp_path):
+    """The same without sharding, which takes no GPU."""
+    _, one = fine_tune(CORPUS, megatron_toy, output=tmp_path / "one", **SHORT)
+    _, two = fine_tune(CORPUS, megatron_toy, output=tmp_path / "two", num_processes=2, **SHORT)
+    pd.testing.assert_frame_equal(one, two, rtol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def megatron_toy(tmp_path_factory, encoder_dir) -> str:
+    """Two layers of GatorTron's architecture without dropout."""
+    folder = tmp_path_factory.mktemp("megatron")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    config = MegatronBertConfig(vocab_size=30522, intermediate_size=128, **sizes, **dropout)
+    MegatronBertModel(config).save_pretrained(folder)
+    for name in ("vocab.txt", "tokenizer_config.json"):
+        shutil.copy(Path(encoder_dir) / name, folder)
+    return str(folder)
 
 
 def test_adapters_learn_and_leave_a_plain_model(toy, tmp_path):  # noqa: F811
