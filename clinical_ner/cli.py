@@ -372,11 +372,15 @@ def clinical_ner_train(
     token_budget: int = None,  # tokens in memory at a time, if a batch is too large for it
     weight_decay: float = 0.01,  # of the optimiser
     warmup: float = 0.1,  # share of the steps in which the learning rate rises
+    head_rate: float = 10.0,  # learning rate of the classifier, in that of the encoder
+    layer_decay: float = 0.9,  # rate of each layer, in rates of the one above
     head: str = "bio",  # or per_type: tags for each type, so that mentions may overlap
     patience: int = None,  # stop after so many epochs without a better F1
     max_seq_len: int = None,  # word pieces of a window, if less than the encoder's limit
     precision: str = "auto",  # bfloat16 or float32, if not what the hardware is best at
     lora: int = None,  # rank of low-rank adapters, if not all weights learn
+    gradient_checkpointing: bool = False,  # compute layers twice, which takes less memory
+    optim: str = "adamw_torch_fused",  # transformers' name, such as adafactor or adamw_bnb_8bit
     num_processes: int = 1,  # GPUs of this machine to train on
     seed: int = 0,  # of splits, shuffling and fresh weights
     cache_dir: str = None,  # where downloads from the Hub go
@@ -396,6 +400,7 @@ def clinical_ner_train(
     from clinical_ner.train import fine_tune
 
     hardware = {"precision": precision, "lora": lora, "num_processes": num_processes}
+    memory = {"gradient_checkpointing": gradient_checkpointing, "optim": optim}
     tagger, _ = fine_tune(
         docs,
         encoder,
@@ -405,12 +410,15 @@ def clinical_ner_train(
         token_budget=token_budget,
         weight_decay=weight_decay,
         warmup=warmup,
+        head_rate=head_rate,
+        layer_decay=layer_decay,
         head=head,
         patience=patience,
         max_length=max_seq_len,
         seed=seed,
         output=target,
         **hardware,
+        arguments=memory,
         cache_dir=cache_dir,
         resume=resume,
     )
