@@ -392,8 +392,8 @@ def make_model(kind: str, args: argparse.Namespace) -> str:
     if not (folder / "scores.json").exists() and not args.shape:
         from clinical_ner.train import fine_tune
 
-        options = {"epochs": 3, "lr": 1e-4, "output": folder, "resume": True}
-        fine_tune(read_corpus(kind, args), packaged_encoder(), **options)
+        corpus = read_corpus(kind, args)
+        fine_tune(corpus, packaged_encoder(), epochs=3, output=folder, resume=True)
     if not (folder / "config.json").exists():
         from train import gatortron_tagger
 
