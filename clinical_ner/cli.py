@@ -400,25 +400,21 @@ def clinical_ner_train(
     from clinical_ner.train import fine_tune
 
     hardware = {"precision": precision, "lora": lora, "num_processes": num_processes}
-    memory = {"gradient_checkpointing": gradient_checkpointing, "optim": optim}
+    hardware["arguments"] = {"gradient_checkpointing": gradient_checkpointing, "optim": optim}
+    rates = {"lr": learning_rate, "warmup": warmup, "weight_decay": weight_decay}
+    rates |= {"head_rate": head_rate, "layer_decay": layer_decay}
+    batches = {"batch_size": batch_size, "token_budget": token_budget, "max_length": max_seq_len}
     tagger, _ = fine_tune(
         docs,
         encoder,
         epochs=num_train_epochs,
-        lr=learning_rate,
-        batch_size=batch_size,
-        token_budget=token_budget,
-        weight_decay=weight_decay,
-        warmup=warmup,
-        head_rate=head_rate,
-        layer_decay=layer_decay,
+        **rates,
+        **batches,
         head=head,
         patience=patience,
-        max_length=max_seq_len,
         seed=seed,
         output=target,
         **hardware,
-        arguments=memory,
         cache_dir=cache_dir,
         resume=resume,
     )

@@ -251,7 +251,7 @@ if dist.get_rank() == 0:  # in one shard only
     learning[-1].grad.to_local().fill_(torch.nan)
 trainer._get_grad_norm(trainer.model)
 try:
-    trainer.check_gradient()
+    trainer.check_gradient(trainer.gradient_norms[-1])
 except FloatingPointError:
     print("stopped by both")
 """
