@@ -14,8 +14,9 @@ Systems take turns on the same documents, and ratios are medians over turns. Of 
 each turn has a part of its own (`--part` of `--notes`); `annotate` then reads all of them. The peak
 of memory of each system is that of a process of its own. Then: how many spans stay the same where
 documents of 400 to 512 pieces are cut at 256, and time and memory of `annotate` on few and many
-notes, and on one of 200,000 words. What was measured is kept under `benchmarks/runs/annotate`; started again, the script does
-only what is missing. The table goes to `benchmarks/results/annotate.json`.
+notes, and on one of 200,000 words. What was measured is kept under `benchmarks/runs/annotate`;
+started again, the script does only what is missing. The table goes to
+`benchmarks/results/annotate.json`.
 
     python benchmarks/annotate.py --data DATA/ncbi_disease
     python benchmarks/annotate.py --data DATA/ncbi_disease --device cuda --shape gatortron-base

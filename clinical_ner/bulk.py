@@ -1099,7 +1099,7 @@ def _load_name(load: Callable) -> str:
 
 def _settle_precision(precision: str, engine: str, device: str | None, gpus: float | None) -> str:
     """The precision asked for; "auto" is what the hardware of the workers has."""
-    if engine == "local":
+    if engine == "local" or precision != "auto":
         return choose_precision(precision, (device or best_device()).partition(":")[0])
     ray = _import_ray()
     gpus = _ray_gpus(ray, gpus)
