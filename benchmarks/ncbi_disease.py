@@ -11,8 +11,13 @@ table goes to `benchmarks/results/ncbi_disease.json`.
 
 import argparse
 import json
+import os
 import statistics
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from functools import partial
+from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 
 from tables import machine
@@ -146,29 +151,61 @@ def run_ours(args: argparse.Namespace, seed: int, folder: Path) -> dict:
 RUNNERS = {"plain": run_plain, "grouped": partial(run_plain, grouped=True), "ours": run_ours}
 
 
-def run_once(
-    system: str, seed: int, args: argparse.Namespace, corpus: str = "ncbi_disease"
-) -> dict:
-    """The result of one run, from the file of results where it was made before."""
-    name = f"{system}-seed{seed}-epochs{args.epochs}-batch{args.batch_size}-lr{args.lr:g}"
-    kept, key = HERE / "results" / "runs.json", f"{corpus}, {name}"
-    results = json.loads(kept.read_text()) if kept.exists() else {}
-    if key not in results:
-        folder = HERE / "runs" / corpus / name
-        folder.mkdir(parents=True, exist_ok=True)
-        made = RUNNERS[system](args, seed, folder) | {"system": system, "seed": seed}
-        results[key] = made | {
-            "encoder": "/".join(Path(args.encoder).parts[-2:]),
-            "machine": machine("torch", "transformers"),
-        }
-        with open_atomic(kept) as file:
-            json.dump(results, file, indent=1)
-    result = results[key]
-    print(
-        f"{system:6} seed {seed}  F1 {result['f1']:.4f}  strict {result['f1_strict']:.4f}",
-        flush=True,
-    )
-    return result
+KEPT = HERE / "results" / "runs.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training to be made, and what it is kept under."""
+
+    corpus: str
+    system: str
+    seed: int
+    args: argparse.Namespace  # data, encoder, epochs, batch_size, lr
+
+    @property
+    def name(self) -> str:
+        """System, seed and settings."""
+        args = self.args
+        return (
+            f"{self.system}-seed{self.seed}-epochs{args.epochs}-batch{args.batch_size}"
+            f"-lr{args.lr:g}"
+        )
+
+    @property
+    def key(self) -> str:
+        """Its name in the file of results."""
+        return f"{self.corpus}, {self.name}"
+
+
+def make_run(run: Run, threads: int) -> dict:
+    """Train and score, in a process of its own."""
+    import torch
+
+    torch.set_num_threads(threads)
+    folder = HERE / "runs" / run.corpus / run.name
+    folder.mkdir(parents=True, exist_ok=True)
+    made = RUNNERS[run.system](run.args, run.seed, folder)
+    told = {"encoder": "/".join(Path(run.args.encoder).parts[-2:])}
+    told["machine"] = machine("torch", "transformers")
+    return made | {"system": run.system, "seed": run.seed} | told
+
+
+def make_runs(runs: list[Run], workers: int = 1) -> list[dict]:
+    """The results of runs: those that are missing in the file are made, some at a time, and kept."""
+    kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    threads = max(1, os.cpu_count() // workers)
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        missing = [run for run in runs if run.key not in kept]
+        made = {pool.submit(make_run, run, threads): run for run in missing}
+        for future in as_completed(made):
+            run, result = made[future], future.result()
+            kept[run.key] = result
+            with open_atomic(KEPT) as file:
+                json.dump(kept, file, indent=1)
+            f1, strict = result["f1"], result["f1_strict"]
+            print(f"{run.key}  F1 {f1:.4f}  strict {strict:.4f}", flush=True)
+    return [kept[run.key] for run in runs]
 
 
 def main():
@@ -180,8 +217,10 @@ def main():
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--lr", type=float, default=5e-5)
+    parser.add_argument("--workers", type=int, default=1, help="runs at a time")
     args = parser.parse_args()
-    runs = [run_once(system, seed, args) for seed in args.seeds for system in args.systems]
+    wanted = product(args.systems, args.seeds)
+    runs = make_runs([Run("ncbi_disease", *both, args) for both in wanted], args.workers)
     means = {
         system: statistics.mean(run["f1"] for run in runs if run["system"] == system)
         for system in args.systems

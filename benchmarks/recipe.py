@@ -8,7 +8,7 @@ with a third of the training sentences of NCBI-disease. What came of it is what 
 where no setting is given: it is a trial too, and is then trained on all sentences and tested, beside
 plain at its own best rate and batch and the same epochs, with three seeds.
 Every run is kept in `benchmarks/results/recipe.json`; started again, the script does only what is
-missing. Two runs go side by side, a core each (`--workers`).
+missing. Two runs go side by side, a core each (`--workers`). Needs `pip install pytorch-crf`.
 
     OMP_NUM_THREADS=1 python benchmarks/recipe.py --data DATA  # trials
     OMP_NUM_THREADS=1 python benchmarks/recipe.py --data DATA --test  # trials, then the tests
@@ -20,6 +20,7 @@ import json
 import statistics
 import tempfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from multiprocessing import get_context
@@ -27,13 +28,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from crf import add_crf, crf_loss, crf_tags
 from tables import machine
 from transformers import TrainerCallback, TrainingArguments, set_seed
 
 from clinical_ner.core import Document, open_atomic, split_docs
 from clinical_ner.corpora import ST21PV_TYPES, medmentions
 from clinical_ner.encoders import choose_precision, packaged_encoder
-from clinical_ner.formats import read_conll
+from clinical_ner.formats import read_conll, read_pubtator
 from clinical_ner.inference import decode_tags, tags_to_scored_spans, word_scores
 from clinical_ner.tagger import Tagger
 from clinical_ner.tags import doc_words, tags_to_spans
@@ -53,7 +55,7 @@ PLAIN = {
     "head_rate": 1.0,  # the rate of the classifier, in rates of the encoder
     "class_weight": 1.0,  # of words outside of mentions
     "average": 0.0,  # of weights over steps: how much stays at each; 0: none
-    "decoding": "best tag",  # or "valid tags"
+    "decoding": "best tag",  # or "valid tags", or "CRF", which learns to
     "window": 512,  # tokens of context, at most
 }
 OURS = PLAIN | {"attention_dropout": 0.0, "decoding": "valid tags"}
@@ -81,24 +83,62 @@ CHANGES = {
     "classifier at 10 times the rate": {"head_rate": 10.0},
     "weights averaged, 0.98": {"average": 0.98},
     "O weighs 0.5": {"class_weight": 0.5},
+    "CRF": {"decoding": "CRF"},
+    "sentence by sentence": {"context": "sentences"},  # NCBI-disease already is
+    "whole abstracts": {"context": "abstracts"},  # MedMentions already is
 }
 SHARES = {"NCBI-disease": 1 / 3, "MedMentions": 1.0}  # of the training documents, in trials
 
 
-def read_corpora(data: Path) -> dict[str, dict[str, list[Document]]]:
-    """NCBI-disease sentences, and MedMentions dev (the mentions of the 21 types of ST21pv) split by document."""
+def by_sentence(doc: Document) -> list[Document]:
+    """The sentences of a document from a CoNLL file, each a document."""
+    words, sentences = doc.meta["words"], []
+    for first, past in doc.meta["sentences"]:
+        start, end = words[first][0], words[past - 1][1]
+        spans = [
+            replace(span, start=span.start - start, end=span.end - start)
+            for span in doc.spans
+            if start <= span.start < end
+        ]
+        sentences.append(Document(f"{doc.id} {first}", doc.text[start:end], spans))
+    return sentences
+
+
+def _one_type(doc: Document, label: str) -> Document:
+    """The document with one label for all spans."""
+    return Document(doc.id, doc.text, [replace(span, label=label) for span in doc.spans])
+
+
+def read_ncbi(data: Path) -> dict[str, dict[str, list[Document]]]:
+    """NCBI-disease as sentences; as abstracts too, which have no test documents here."""
+    folder = data / "ncbi_disease"
     names = {"train": "train", "validation": "devel", "test": "test"}
-    ncbi = {
-        part: read_conll(data / "ncbi_disease" / "iob" / f"{name}.tsv")
-        for part, name in names.items()
+    sentences = {part: read_conll(folder / "iob" / f"{name}.tsv") for part, name in names.items()}
+    paths = {part: [*(folder / "pubtator").glob(f"*{names[part]}*")] for part in list(names)[:2]}
+    abstracts = {
+        part: [_one_type(doc, "Disease") for doc in read_pubtator(path)]
+        for part, [path] in paths.items()
     }
-    docs = medmentions(data / "medmentions" / "conll")["validation"]
+    return {"sentences": sentences, "abstracts": abstracts}
+
+
+def read_medmentions(data: Path) -> dict[str, dict[str, list[Document]]]:
+    """MedMentions dev (the mentions of the 21 types of ST21pv) split by document; also as sentences."""
     docs = [
-        Document(doc.id, doc.text, [s for s in doc.spans if s.label in ST21PV_TYPES])
-        for doc in docs
+        replace(doc, spans=[span for span in doc.spans if span.label in ST21PV_TYPES])
+        for doc in medmentions(data / "medmentions" / "conll")["validation"]
     ]
-    parts = split_docs(docs, (0.6, 0.2, 0.2), seed=0)
-    return {"NCBI-disease": ncbi, "MedMentions": dict(zip(names, parts))}
+    parts = dict(zip(("train", "validation", "test"), split_docs(docs, (0.6, 0.2, 0.2), seed=0)))
+    sentences = {part: [s for doc in own for s in by_sentence(doc)] for part, own in parts.items()}
+    abstracts = {
+        part: [Document(doc.id, doc.text, doc.spans) for doc in own] for part, own in parts.items()
+    }
+    return {"abstracts": abstracts, "sentences": sentences}
+
+
+def read_corpora(data: Path) -> dict[str, dict[str, dict[str, list[Document]]]]:
+    """Each corpus in its two forms; the first is the one that trials train on."""
+    return {"NCBI-disease": read_ncbi(data), "MedMentions": read_medmentions(data)}
 
 
 class Average(TrainerCallback):
@@ -165,6 +205,8 @@ def train(corpus: dict, recipe: dict, seed: int, args: argparse.Namespace) -> Ta
     labels = sorted({span.label for doc in corpus["train"] for span in doc.spans})
     tagger = Tagger.create(args.encoder, labels, max_length=recipe["window"])
     set_dropout(tagger.net, recipe)
+    if recipe["decoding"] == "CRF":
+        add_crf(tagger.net, tagger.tags)
     rows, _ = training_rows(tagger, corpus["train"])
     size = recipe["batch_size"] or choose_batch_size(len(rows), args.epochs)
     with tempfile.TemporaryDirectory() as folder:
@@ -192,6 +234,8 @@ def train(corpus: dict, recipe: dict, seed: int, args: argparse.Namespace) -> Ta
             callbacks=[Average(recipe["average"])] if recipe["average"] else [],
             optimizers=(make_optimiser(tagger.net, recipe), None),
         )
+        if recipe["decoding"] == "CRF":
+            trainer.compute_loss_func = partial(crf_loss, net=tagger.net)
         if recipe["class_weight"] != 1.0:
             weights = torch.ones(len(tagger.tags), device=settings.device)
             weights[0] = recipe["class_weight"]
@@ -206,8 +250,9 @@ def count(tagger: Tagger, docs: list[Document], decoding: str) -> list[list[int]
     counts = []
     for doc, rows in zip(docs, scores):
         words = doc_words(doc)
-        if decoding == "best tag":
-            found = tags_to_spans([tagger.tags[i] for i in rows.argmax(-1)], words)
+        if decoding != "valid tags":
+            best = rows.argmax(-1) if decoding == "best tag" else crf_tags(tagger.net, rows)
+            found = tags_to_spans([tagger.tags[i] for i in best], words)
         else:
             found = tags_to_scored_spans(decode_tags(rows, tagger.tags), rows, words, tagger.tags)
         counts.append([len({*found} & {*doc.spans}), len({*found}), len({*doc.spans})])
@@ -235,6 +280,11 @@ class Runs:
         part = "test" if test else "validation"
         return f"{corpus}, {part}, seed {seed}: {json.dumps(self.trials[name] | settings)}"
 
+    def form(self, corpus: str, trial: dict) -> dict[str, list[Document]]:
+        """A corpus as a trial wants it: sentences or abstracts."""
+        forms = self.corpora[corpus]
+        return forms[trial.get("context", next(iter(forms)))]
+
     def counts(self, name: str, corpus: str, seed: int, test: bool) -> np.ndarray:
         """Right, found and gold mentions of the documents (D, 3); of all in one row on validation."""
         return np.array(self.kept["runs"][self.key(name, corpus, seed, test)]["counts"])
@@ -246,7 +296,7 @@ class Runs:
             made = {
                 pool.submit(
                     run_trial,
-                    self.corpora[corpus],
+                    self.form(corpus, self.trials[name]),
                     corpus,
                     self.trials[name],
                     seed,

@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from hardware import describe_hardware, forward_flops, peak_bytes, peak_flops
-from ncbi_disease import run_once
+from ncbi_disease import Run, make_runs
 from transformers import (
     AutoModelForTokenClassification,
     DataCollatorForTokenClassification,
@@ -304,17 +304,22 @@ def split_medmentions(data: Path) -> Path:
 
 def whole_runs(args: argparse.Namespace) -> dict:
     """Test F1 of whole runs, and the mean of the seeds."""
-    runs = {
+    corpora = {
         "ncbi_disease": (args.data / "ncbi_disease" / "iob", 16, 5e-5),
         "medmentions": (split_medmentions(args.data), 4, 2e-4),  # 16 learn nothing in 3 epochs
     }
-    shared, table = {"encoder": packaged_encoder(), "epochs": 3}, {}
-    for corpus, (folder, batch_size, lr) in runs.items():
+    shared, wanted = {"encoder": packaged_encoder(), "epochs": 3}, {}
+    for corpus, (folder, batch_size, lr) in corpora.items():
         settings = argparse.Namespace(data=str(folder), lr=lr, batch_size=batch_size, **shared)
         for way in ("ours", "grouped", "plain"):
-            seeds = [run_once(way, seed, settings, corpus)["f1"] for seed in range(args.seeds)]
-            table[f"{corpus}, {way}"] = {"f1": seeds, "mean": statistics.mean(seeds)}
-            print(f"{corpus}, {way}: mean F1 {statistics.mean(seeds):.4f}", flush=True)
+            runs = [Run(corpus, way, seed, settings) for seed in range(args.seeds)]
+            wanted[f"{corpus}, {way}"] = runs
+    made = iter(make_runs([run for runs in wanted.values() for run in runs], args.workers))
+    table = {}
+    for name, runs in wanted.items():
+        seeds = [next(made)["f1"] for _ in runs]
+        table[name] = {"f1": seeds, "mean": statistics.mean(seeds)}
+        print(f"{name}: mean F1 {table[name]['mean']:.4f}", flush=True)
     return table
 
 
@@ -325,6 +330,7 @@ def parse_flags() -> argparse.Namespace:
     parser.add_argument("--cases", nargs="*", choices=[*CASES, *GPU_CASES], help="default: all")
     parser.add_argument("--f1", action="store_true", help="whole runs too")
     parser.add_argument("--seeds", type=int, default=3, help="of whole runs")
+    parser.add_argument("--workers", type=int, default=1, help="whole runs at a time")
     parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)  # for its own processes
     return parser.parse_args()
 

@@ -40,6 +40,7 @@ LONG = [
     Document(doc.id + " and more", doc.text + "No more of it. " * (i % 5), doc.spans)
     for i, doc in enumerate(CORPUS["train"])
 ]
+MIXED = [doc for pair in zip(CORPUS["train"], LONG) for doc in pair]
 SHORT = SETTINGS | {"epochs": 2, "lr": 1e-3}
 
 
@@ -137,6 +138,56 @@ def test_the_command_runs_under_torchrun(toy, tmp_path):  # noqa: F811
     assert done.returncode == 0, done.stderr[-2000:]
     assert Tagger.load(tmp_path / "model", device="cpu").labels == ("Drug", "Strength")
     assert len((tmp_path / "model" / "train.log").read_text().split("epoch 1/1")) == 2
+
+
+SHARED = """
+import json, os, sys
+from pathlib import Path
+from clinical_ner import train
+sys.path.insert(0, sys.argv[1])
+from test_train import CORPUS
+from test_train_scale import MIXED, SHORT
+
+batches, scored = [], []
+make_collator, score_docs = train._collator, train._score_docs
+
+def collator(tagger):
+    collate = make_collator(tagger)
+    def kept(rows):
+        batches.append([len(row["input_ids"]) for row in rows])
+        return collate(rows)
+    return kept
+
+def score(tagger, docs, *more):
+    scored.append([doc.id for doc in docs])
+    return score_docs(tagger, docs, *more)
+
+train._collator, train._score_docs = collator, score
+corpus = {"train": MIXED, "validation": CORPUS["validation"]}
+_, history = train.fine_tune(corpus, sys.argv[2], output=sys.argv[3], **SHORT)
+rank = os.environ.get("RANK", "0")
+told = {"batches": batches, "scored": scored, "f1": history["f1"].tolist()}
+Path(sys.argv[3], f"told{rank}.json").write_text(json.dumps(told))
+"""
+
+
+def test_two_processes_share_batches_and_validation_evenly(toy, tmp_path):  # noqa: F811
+    """Each batch holds the windows that one process has in it, and both have as many tokens."""
+    words = [str(Path(__file__).parent), toy]
+    launch(tmp_path / "two.py", SHARED, [*words, str(tmp_path / "two")])
+    launch(tmp_path / "one.py", SHARED, [*words, str(tmp_path / "one")], processes=1)
+    [one] = (json.loads(path.read_text()) for path in (tmp_path / "one").glob("told*.json"))
+    a, b = (json.loads((tmp_path / f"two/told{rank}.json").read_text()) for rank in (0, 1))
+    whole = one["batches"]
+    assert len(whole) == len(a["batches"]) == len(b["batches"]) == 2 * len(MIXED) // 4
+    assert [sorted(x + y) for x, y in zip(a["batches"], b["batches"])] == [*map(sorted, whole)]
+    even = [abs(sum(x) - sum(y)) for x, y in zip(a["batches"], b["batches"])]
+    best = [abs(w - x - y + z) for w, x, y, z in map(sorted, whole)]
+    assert even == best and sum(best) < sum(abs(sum(x[:2]) - sum(x[2:])) for x in whole)
+    ids = [doc.id for doc in CORPUS["validation"]]
+    assert a["scored"] == 2 * [ids[::2]] and b["scored"] == 2 * [ids[1::2]]
+    assert one["scored"] == 2 * [ids]
+    assert a["f1"] == b["f1"] and np.allclose(a["f1"], one["f1"], rtol=1e-3)
 
 
 SHARDED = """
@@ -268,21 +319,21 @@ def test_a_sharded_run_ends_with_a_whole_tagger(toy, tmp_path, lora):  # noqa: F
     assert (tmp_path / "run/scores.json").exists()
 
 
-def launch(script: Path, code: str, words: list[str]) -> subprocess.CompletedProcess:
+def launch(
+    script: Path, code: str, words: list[str], processes: int = 2
+) -> subprocess.CompletedProcess:
     """Run a script in two processes; a minute or two at most."""
     script.write_text(code)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    done = subprocess.run(
-        [*command, str(script), *words], capture_output=True, text=True, timeout=300
-    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += [f"--nproc_per_node={processes}", str(script)]
+    done = subprocess.run([*command, *words], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-4000:]
     return done
 
 
 def test_parts_of_a_batch_in_two_processes_learn_what_one_process_does(toy, tmp_path):  # noqa: F811
     """Each process has its own number of parts, for its windows have other lengths."""
-    docs = [doc for pair in zip(CORPUS["train"], LONG) for doc in pair]
-    corpus = {"train": docs, "validation": CORPUS["validation"]}
+    corpus = {"train": MIXED, "validation": CORPUS["validation"]}
     settings = SHORT | {"max_length": 128}
     one, _ = fine_tune(corpus, toy, output=tmp_path / "one", **settings)
     options = settings | {"num_processes": 2, "token_budget": 70}
