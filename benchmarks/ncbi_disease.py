@@ -111,6 +111,7 @@ def run_plain(args: argparse.Namespace, seed: int, folder: Path, *, grouped: boo
     trainer = Trainer(net, settings, data_collator=collator, train_dataset=train)
     trainer.train(resume_from_checkpoint=any(folder.glob("checkpoints/*/trainer_state.json")))
     words, gold = read_words(Path(args.data, "test.tsv"))
+    trainer.args.train_sampling_strategy = "random"  # else predictions come in another order
     output = trainer.predict(encode(tokenizer, names, words, gold))
     pred = [
         [names[tag] for tag, label in zip(row, labels) if label != -100]
@@ -191,6 +192,14 @@ def make_run(run: Run, threads: int) -> dict:
     return made | {"system": run.system, "seed": run.seed} | told
 
 
+def keep_run(run: Run, result: dict, kept: dict):
+    """Put a result into the file, beside those that are kept."""
+    kept[run.key] = result
+    with open_atomic(KEPT) as file:
+        json.dump(kept, file, indent=1)
+    print(f"{run.key}  F1 {result['f1']:.4f}  strict {result['f1_strict']:.4f}", flush=True)
+
+
 def make_runs(runs: list[Run], workers: int = 1) -> list[dict]:
     """The results of runs: those that are missing in the file are made, some at a time, and kept."""
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
@@ -198,13 +207,11 @@ def make_runs(runs: list[Run], workers: int = 1) -> list[dict]:
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         missing = [run for run in runs if run.key not in kept]
         made = {pool.submit(make_run, run, threads): run for run in missing}
-        for future in as_completed(made):
-            run, result = made[future], future.result()
-            kept[run.key] = result
-            with open_atomic(KEPT) as file:
-                json.dump(kept, file, indent=1)
-            f1, strict = result["f1"], result["f1_strict"]
-            print(f"{run.key}  F1 {f1:.4f}  strict {strict:.4f}", flush=True)
+        try:
+            for future in as_completed(made):
+                keep_run(made[future], future.result(), kept)
+        finally:  # an error ends the runs that have not begun
+            pool.shutdown(cancel_futures=True)
     return [kept[run.key] for run in runs]
 
 
