@@ -16,13 +16,14 @@ in float32 and in float16. The table goes to `benchmarks/results/train.json`, or
 """
 
 import argparse
+import gc
 import json
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -37,16 +38,17 @@ from transformers import (
 )
 from transformers.models.megatron_bert import modeling_megatron_bert as megatron
 
-from clinical_ner.core import open_atomic, split_docs
-from clinical_ner.corpora import medmentions
+from clinical_ner.core import Document, open_atomic, split_docs
+from clinical_ner.corpora import ST21PV_TYPES, medmentions
 from clinical_ner.encoders import (
     MegatronBertForTokenClassification,
     has_bfloat16,
     packaged_encoder,
     speed_up,
 )
-from clinical_ner.formats import read_conll, read_pubtator, write_conll
+from clinical_ner.formats import read_conll, read_pubtator
 from clinical_ner.tagger import Tagger, best_device
+from clinical_ner.tags import doc_words, fit_spans, spans_to_tags
 from clinical_ner.train import training_rows, word_loss
 from clinical_ner.windows import PACK_MULTIPLE, pack_windows
 
@@ -274,7 +276,10 @@ def measure_case(name: str, args: argparse.Namespace) -> dict:
     case = (CASES | GPU_CASES)[name]
     rows, ways = prepare(name, args.data)
     table = measure(ways, rows, case, args.rounds)
-    ways.clear()
+    ways.clear()  # and the memory of a GPU, for the processes that follow
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
     waste = padding(rows, case.batch_size)
     print(f"\n{name}: {waste:.0%} of a random batch is padding", flush=True)
     for way, row in table.items():
@@ -291,14 +296,26 @@ def measure_case(name: str, args: argparse.Namespace) -> dict:
 # whole runs
 
 
+def write_words(docs: list[Document], path: Path):
+    """A word and its tag a line, a blank line behind each document: what every way reads."""
+    with open_atomic(path) as file:
+        for doc in docs:
+            words = doc_words(doc)
+            tags = spans_to_tags(fit_spans(doc, words)[0], words)
+            file.writelines(f"{doc.text[a:b]}\t{tag}\n" for (a, b), tag in zip(words, tags))
+            file.write("\n")
+
+
 def split_medmentions(data: Path) -> Path:
-    """The abstracts as train, devel and test.tsv, split by document; the folder."""
-    folder = HERE / "runs" / "medmentions_tsv"
+    """The abstracts, mentions of the 21 types, as train, devel and test.tsv, split by document."""
+    folder = HERE / "runs" / "medmentions_words"
     folder.mkdir(parents=True, exist_ok=True)
-    parts = split_docs(medmentions_abstracts(data), (0.6, 0.2, 0.2), seed=0)
-    for name, docs in zip(("train", "devel", "test"), parts):
-        if not (folder / f"{name}.tsv").exists():
-            write_conll(docs, folder / f"{name}.tsv")
+    docs = [
+        replace(doc, spans=[span for span in doc.spans if span.label in ST21PV_TYPES])
+        for doc in medmentions_abstracts(data)
+    ]
+    for name, part in zip(("train", "devel", "test"), split_docs(docs, (0.6, 0.2, 0.2), seed=0)):
+        write_words(part, folder / f"{name}.tsv")
     return folder
 
 

@@ -200,7 +200,8 @@ def _varlen_kernel():
 def _varlen_attention(query: torch.Tensor, dropout: float):
     """PyTorch's attention for windows of any length, where hardware and precision allow it."""
     half = query.is_cuda and query.dtype in (torch.float16, torch.bfloat16)
-    if not half or dropout or torch.cuda.get_device_capability(query.device) < (8, 0):
+    odd = query.shape[-1] % 8 or query.shape[-1] > 256  # numbers of a head
+    if not half or odd or dropout or torch.cuda.get_device_capability(query.device) < (8, 0):
         return None
     return _varlen_kernel()
 
@@ -631,6 +632,7 @@ def memory_plan(
     lora: int | None = None,  # rank of adapters; default: all weights learn
     precision: str = "bfloat16",  # of the computation; weights are kept in float32
     checkpointing: bool = False,  # layers computed twice: `arguments={"gradient_checkpointing": True}`
+    optim: str = "adamw_torch_fused",  # as in `arguments`; "adamw_torch_8bit" has small moments
     cache_dir: str | None = None,
 ) -> MemoryPlan:  # at the moment of a step that needs the most
     """What training needs: weights, gradients, optimiser and activations.
@@ -648,10 +650,11 @@ def memory_plan(
     half = choose_precision(precision) == "bfloat16"
     copies = 2 * sum(part.weight.numel() for part in linear) if half else 0
     options = {"half": half, "lora": lora, "whole": whole, "checkpointing": checkpointing}
-    moments = _moments(config, tokens, copies, 4 * learning, **options)
-    copied, gradients, activations = max(moments, key=sum)
+    phases = _moments(config, tokens, copies, 4 * learning, **options)
+    copied, gradients, activations = max(phases, key=sum)
     weights = 4 * every + copied + (4 * learning if lora else 0)
-    sizes = (weights, gradients, 8 * learning, activations)
+    moments = 2 * (1 if "8bit" in optim else 4) * learning
+    sizes = (weights, gradients, moments, activations)
     return MemoryPlan(*(size / 1e9 for size in sizes))
 
 # %% ../nbs/06_encoders.ipynb #a8d9827f

@@ -116,7 +116,7 @@ def score_windows(
         places = [int(first) + np.array(window.starts) for first, window in zip(firsts, some)]
         inputs = {name: row.to(net.device) for name, row in inputs.items()}
         with (
-            torch.inference_mode(),
+            torch.no_grad(),  # DeepSpeed cannot train on after `inference_mode`
             torch.autocast(net.device.type, torch.bfloat16, enabled=half),
         ):
             logits = net(**inputs).logits.flatten(0, 1)

@@ -49,6 +49,7 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
+from transformers.integrations import unset_hf_deepspeed_config
 
 from clinical_ner.core import (
     Document,
@@ -185,8 +186,8 @@ def validate(
     precision: str = "auto",  # "bfloat16" where the hardware has it, else "float32"
     process: int = 0,  # the number of this process ...
     processes: int = 1,  # ... of those that share the documents and all call this
-) -> dict[str, float]:  # loss a word, and strict precision, recall and F1 of entities
-    """Loss and entity scores on whole documents, a few hundred at a time; the same in all processes."""
+) -> tuple[dict[str, float], list[Document]]:  # loss a word, precision, recall, F1; what was found
+    """Loss and strict entity scores of whole documents, a few hundred at a time; all in each process."""
     own = slice(process, None, processes)
     made = _score_docs(tagger, docs[own], gold_numbers[own], precision)
     if processes > 1:
@@ -197,7 +198,7 @@ def validate(
     found = [Document(doc.id, doc.text, own) for doc, own in zip(docs, spans)]
     row = evaluate(docs, found)["micro"]
     metrics = {name: row[f"strict_{name}"] for name in ("precision", "recall", "f1")}
-    return {"loss": sum(losses) / max(1, sum(counts))} | metrics
+    return {"loss": sum(losses) / max(1, sum(counts))} | metrics, found
 
 # %% ../nbs/10_train.ipynb #456f4e4f
 def share_out(
@@ -326,10 +327,19 @@ class EntityTrainer(Trainer):
                 "token_budget cannot be used where the weights are sharded (FSDP, DeepSpeed): give"
                 " a smaller batch_size, and arguments={'gradient_accumulation_steps': n}"
             )
+        self.check_deepspeed()
         self.tagger = tagger
         self.token_budget, self.rates = token_budget, rates
         self.gold_numbers = _gold_numbers(tagger, validation)
         self.gradient_norms: deque = deque([0.0, 0.0], 2)  # of the last two steps
+
+    def check_deepspeed(self):
+        """Raise `ValueError` where DeepSpeed could not put the weights together at the end."""
+        plugin = self.accelerator.state.deepspeed_plugin if self.is_deepspeed_enabled else None
+        key = "stage3_gather_16bit_weights_on_model_save"
+        zero = plugin.deepspeed_config["zero_optimization"] if plugin else {}
+        if zero.get("stage") == 3 and not zero.get(key):
+            raise ValueError(f"DeepSpeed would save no whole model: set {key} to true")
 
     @property
     def is_sharded(self) -> bool:
@@ -356,7 +366,7 @@ class EntityTrainer(Trainer):
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
         """The loss of a batch, run in parts of at most `token_budget` tokens; gradients add up."""
-        self.check_gradient(self.gradient_norms[0])  # a GPU would have to be waited for the newer
+        self.check_gradient(self.gradient_norms[0])
         *parts, last = _split_batch(inputs, self.token_budget)
         total = torch.zeros((), device=self.args.device)
         for part in parts:
@@ -393,22 +403,28 @@ class EntityTrainer(Trainer):
             with open_atomic(Path(output_dir) / _LIST) as file:
                 json.dump(sizes, file, indent=1)
 
-    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval") -> dict:
-        """Scores of the validation documents, logged as `eval_loss`, `eval_f1` and so on.
+    def validate(self) -> tuple[dict[str, float], list[Document]]:
+        """Scores of the validation documents, and the documents with what was found.
 
         Several processes share the documents, but where the weights are sharded, which all need
-        at once. Weights that are not numbers any more raise `FloatingPointError`, before they are
-        saved.
+        at once; all of them have to call it.
         """
-        for norm in self.gradient_norms:
-            self.check_gradient(norm)
         options = {"precision": "bfloat16" if self.args.bf16 else "float32"}
         tagger = self.tagger
         if self.is_sharded:
             tagger = replace(tagger, net=self.model)
         else:
             options |= {"process": self.args.process_index, "processes": self.args.world_size}
-        scores = validate(tagger, self.eval_dataset, self.gold_numbers, **options)
+        return validate(tagger, self.eval_dataset, self.gold_numbers, **options)
+
+    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval") -> dict:
+        """Scores of the validation documents, logged as `eval_loss`, `eval_f1` and so on.
+
+        Weights that are not numbers any more raise `FloatingPointError`, before they are saved.
+        """
+        for norm in self.gradient_norms:
+            self.check_gradient(norm)
+        scores, _ = self.validate()
         if not math.isfinite(scores["loss"]):
             raise FloatingPointError("the validation loss is not a number any more")
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in scores.items()}
@@ -602,20 +618,22 @@ def _open_run(output: Path, settings: dict, resume: bool, say: Callable) -> Path
 def _fits(tagger: Tagger, rows: list[dict], precision: str) -> bool:
     """Whether rows can be run forward and backward beside the two moments of the optimiser."""
     net = tagger.net.train()
-    moments = []
+    kept = []
+    copies = 2 + (_processes()[1] > 1)  # moments, and what several processes exchange
     try:
         weights = [weight for weight in net.parameters() if weight.requires_grad]
-        moments = [torch.zeros_like(weight) for weight in weights for _ in range(2)]
+        kept = [torch.zeros_like(weight) for weight in weights for _ in range(copies)]
         batch = {name: row.to(net.device) for name, row in _collator(tagger)(rows).items()}
         labels = batch.pop("labels")
-        with torch.autocast(net.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            loss = word_loss(net(**batch), labels)
-        loss.backward()
+        for _ in range(2):  # two parts: the gradients of one wait while the next is run
+            with torch.autocast(net.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+                loss = word_loss(net(**batch), labels)
+            loss.backward()
         return True
     except torch.OutOfMemoryError:
         return False
     finally:
-        moments.clear()
+        kept.clear()
         net.zero_grad(set_to_none=True)
         _free_memory()
 
@@ -727,7 +745,8 @@ def _stopped_run(given: dict, output: Path, start: float) -> tuple[Tagger, pd.Da
     _log_to(output / "train.log")(f"interrupted: the tagger is that of epoch {epoch}")
     tagger, history = Tagger.load(best), _history(log)
     parts = with_validation(given["corpus"], seed=given["seed"])
-    _write_run(tagger, history, parts, output, settings, epoch)
+    found = predict(tagger, parts["validation"])
+    _write_run(tagger, history, parts, found, output, settings, epoch)
     return tagger, history
 
 
@@ -783,6 +802,8 @@ def _arguments(settings: dict, output: Path, packed: bool, extra: dict) -> Train
         "label_names": ["labels"],
         "dataloader_pin_memory": torch.cuda.is_available(),
     }
+    if packed:  # families of which all weights take part in every step
+        arguments["ddp_find_unused_parameters"] = False
     made = TrainingArguments(**(arguments | extra))
     made._n_gpu = min(1, made.n_gpu)  # a GPU a process: see `num_processes`
     return made
@@ -957,7 +978,9 @@ def _describe(
 def _gather(trainer: EntityTrainer) -> dict[str, torch.Tensor]:
     """All weights of a sharded network, in the memory of the first process. All have to call it."""
     if trainer.is_deepspeed_enabled:
-        return trainer.accelerator.get_state_dict(trainer.model_wrapped)
+        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+        unset_hf_deepspeed_config()  # with it, networks are made in parts
+        return weights
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     return get_model_state_dict(trainer.model, options=options)
 
@@ -983,6 +1006,7 @@ def _finish(
 ) -> tuple[Tagger, pd.DataFrame]:
     """Save the best tagger, its validation scores and the history."""
     tagger, lora, first = trainer.tagger, settings["lora"], trainer.is_world_process_zero()
+    _, found = trainer.validate()  # of the best epoch
     weights = _gather(trainer) if trainer.is_sharded else None
     if weights is None:
         tagger.net = _plain_net(trainer, lora)
@@ -991,15 +1015,18 @@ def _finish(
     history = _history(trainer.state.log_history)
     if first:
         epoch = _best_epoch(trainer.state.log_history, trainer.state.best_global_step)
-        _write_run(tagger, history, parts, output, settings, epoch)
+        _write_run(tagger, history, parts, found, output, settings, epoch)
     trainer.accelerator.wait_for_everyone()
-    return (Tagger.load(output) if trainer.is_sharded else tagger), history
+    if trainer.is_sharded and not first:  # too large for one GPU: on the CPU, as the first has it
+        tagger = Tagger.load(output, device="cpu")
+    return tagger, history
 
 
 def _write_run(
     tagger: Tagger,
     history: pd.DataFrame,
     parts: dict[str, list[Document]],
+    found: list[Document],  # in the validation documents
     output: Path,
     settings: dict,
     best_epoch: int,
@@ -1009,7 +1036,6 @@ def _write_run(
     tagger.save(output)
     with open_atomic(output / "history.csv") as file:
         history.to_csv(file, index=False)
-    found = predict(tagger, parts["validation"])
     report = {
         "validation": evaluate(parts["validation"], found).to_dict(),
         "best_epoch": best_epoch,

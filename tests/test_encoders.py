@@ -231,8 +231,13 @@ def test_a_kernel_without_scale_is_left_alone(monkeypatch, kernel, used, scaling
     with monkeypatch.context() as patch:
         patch.setattr(varlen, "varlen_attn", kernel)
         patch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
-        on_gpu = SimpleNamespace(is_cuda=True, dtype=torch.float16, device="cuda")
+        on_gpu = SimpleNamespace(
+            is_cuda=True, dtype=torch.float16, device="cuda", shape=[1, 2, 8, 64]
+        )
         assert encoders._varlen_attention(on_gpu, 0.0) is (kernel if used else None)
+        for size in (26, 264):  # which the kernel does not take
+            on_gpu.shape = [1, 2, 8, size]
+            assert encoders._varlen_attention(on_gpu, 0.0) is None
         chosen = encoders._varlen_kernel()
         patch.setattr(encoders, "_varlen_attention", lambda query, dropout: chosen)
         rows = torch.randn(3, 1, 2, 8, 4)
@@ -368,6 +373,20 @@ def test_the_plan_is_the_peak(tmp_path, monkeypatch, precision, checkpointing, l
     options |= {"checkpointing": checkpointing, "whole": parts == 1}
     plan = memory_plan(str(tmp_path), **options)
     assert 0.9 < plan.total * 1e9 / peak < 1.1
+
+
+def test_planned_moments_of_8_bits_are_those_of_the_library(tmp_path):
+    optim = pytest.importorskip("torchao.optim")
+    net = new_network(
+        MegatronBertConfig(**(SIZES | {"hidden_size": 256, "intermediate_size": 512}))
+    )
+    net.config.save_pretrained(tmp_path)
+    moments = optim.AdamW8bit(net.parameters())
+    new = [moments._new_buffer(weight, signed) for weight in net.parameters() for signed in (0, 1)]
+    parts = [(m.codes, m.scale) if hasattr(m, "codes") else (m,) for m in new]
+    measured = sum(part.nbytes for some in parts for part in some)
+    plan = memory_plan(str(tmp_path), optim="adamw_torch_8bit")
+    assert abs(plan.optimiser * 1e9 / measured - 1) < 0.15
 
 
 def test_planned_weights_are_those_of_the_network(tmp_path):

@@ -185,8 +185,9 @@ def test_two_processes_share_batches_and_validation_evenly(toy, tmp_path):  # no
     best = [abs(w - x - y + z) for w, x, y, z in map(sorted, whole)]
     assert even == best and sum(best) < sum(abs(sum(x[:2]) - sum(x[2:])) for x in whole)
     ids = [doc.id for doc in CORPUS["validation"]]
-    assert a["scored"] == 2 * [ids[::2]] and b["scored"] == 2 * [ids[1::2]]
-    assert one["scored"] == 2 * [ids]
+    assert a["scored"] == 3 * [ids[::2]]  # two epochs, and the best of them
+    assert b["scored"] == 3 * [ids[1::2]]
+    assert one["scored"] == 3 * [ids]
     assert a["f1"] == b["f1"] and np.allclose(a["f1"], one["f1"], rtol=1e-3)
 
 
@@ -402,6 +403,60 @@ def test_a_sharded_run_is_the_run_of_one_process(megatron_toy, tmp_path, kind):
         assert_same_weights(tagger, Tagger.load(tmp_path / "one", device="cpu"), atol=1e-4, rtol=0)
         assert (checkpoints / "checkpoint-20/optimizer.bin").exists() == (kind[0] == "F")
         shutil.rmtree(checkpoints / "checkpoint-20")
+
+
+DEEPSPEED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_train import CORPUS
+from test_train_scale import SHORT
+from clinical_ner.train import fine_tune
+
+zero = {"stage": int(sys.argv[4]), "stage3_gather_16bit_weights_on_model_save": sys.argv[5] == "1"}
+names = ("train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "gradient_clipping")
+config = {"zero_optimization": zero, "zero_force_ds_cpu_optimizer": False} | dict.fromkeys(names, "auto")
+options = SHORT | {"arguments": {"deepspeed": config}, "output": sys.argv[3]}
+tagger, _ = fine_tune(CORPUS, sys.argv[2], resume=True, **options)
+assert tagger("Started on aspirin 5mg daily.").spans
+print("done by one process")
+"""
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_deepspeed_learns_what_one_process_does(toy, tmp_path, monkeypatch, stage):  # noqa: F811
+    """ZeRO stages 2 and 3 of DeepSpeed, which computes on CPUs too; resumed, it ends the same."""
+    pytest.importorskip("deepspeed")
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    one, expected = fine_tune(CORPUS, toy, output=tmp_path / "one", **SHORT)
+    words = [str(Path(__file__).parent), toy, str(tmp_path / "two"), str(stage), "1"]
+    for lines in (0, 1):
+        done = launch(tmp_path / "run.py", DEEPSPEED, words)
+        assert done.stdout.count("done by one process") == 2
+        assert (tmp_path / "two/train.log").read_text().count("going on after checkp") == lines
+        found = pd.read_csv(tmp_path / "two/history.csv")
+        pd.testing.assert_frame_equal(found, expected, rtol=1e-3, check_dtype=False)
+        tagger = Tagger.load(tmp_path / "two", device="cpu")
+        assert_same_weights(tagger, one, atol=1e-4, rtol=0)
+        shutil.rmtree(tmp_path / "two/checkpoints/checkpoint-20")
+
+
+def test_deepspeed_that_could_not_save_is_refused(toy, tmp_path, monkeypatch):  # noqa: F811
+    pytest.importorskip("deepspeed")
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    words = [str(Path(__file__).parent), toy, str(tmp_path / "two"), "3", "0"]
+    with pytest.raises(AssertionError, match="set stage3_gather_16bit_weights_on_model_save"):
+        launch(tmp_path / "run.py", DEEPSPEED, words)
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="needs a C++ compiler")
+def test_moments_of_8_bits_learn_and_go_on_the_same(toy, tmp_path):  # noqa: F811
+    pytest.importorskip("torchao")
+    settings = SHORT | {"arguments": {"optim": "adamw_torch_8bit"}, "output": tmp_path}
+    tagger, history = fine_tune(CORPUS, toy, **settings)
+    assert history["f1"].iloc[-1] > 0.9
+    shutil.rmtree(tmp_path / "checkpoints/checkpoint-20")
+    again, _ = fine_tune(CORPUS, toy, resume=True, **settings)
+    assert_same_weights(tagger, again, atol=0, rtol=0)
 
 
 @pytest.mark.gpu
