@@ -337,7 +337,7 @@ class EntityTrainer(Trainer):
         """Raise `ValueError` where DeepSpeed could not put the weights together at the end."""
         plugin = self.accelerator.state.deepspeed_plugin if self.is_deepspeed_enabled else None
         key = "stage3_gather_16bit_weights_on_model_save"
-        zero = plugin.deepspeed_config["zero_optimization"] if plugin else {}
+        zero = plugin.deepspeed_config.get("zero_optimization", {}) if plugin else {}
         if zero.get("stage") == 3 and not zero.get(key):
             raise ValueError(f"DeepSpeed would save no whole model: set {key} to true")
 

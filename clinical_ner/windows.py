@@ -310,11 +310,13 @@ def split_pack(
     token_budget: int | None,  # tokens of a part at most; None: one part
 ) -> list[dict[str, torch.Tensor]]:  # packs; one longer window is a part of its own
     """The pack in parts of at most `token_budget` tokens, cut between windows."""
+    if not token_budget or pack["input_ids"].shape[1] <= token_budget:
+        return [pack]  # without asking a GPU where windows begin, for which it would be waited
     bounds = pack["cu_seq_lens_q"].tolist()
     parts, first = [], 0
     for i in range(1, len(bounds)):
         last = i == len(bounds) - 1
-        if last or (token_budget and bounds[i + 1] - bounds[first] > token_budget):
+        if last or bounds[i + 1] - bounds[first] > token_budget:
             part = {
                 name: row[:, bounds[first] : bounds[i]]
                 for name, row in pack.items()
