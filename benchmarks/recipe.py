@@ -278,12 +278,18 @@ class Runs:
         if self.args.encoder != packaged_encoder():
             settings["encoder"] = self.args.encoder
         part = "test" if test else "validation"
-        return f"{corpus}, {part}, seed {seed}: {json.dumps(self.trials[name] | settings)}"
+        return f"{corpus}, {part}, seed {seed}: {json.dumps(self.recipe(name, corpus) | settings)}"
 
-    def form(self, corpus: str, trial: dict) -> dict[str, list[Document]]:
+    def form(self, corpus: str, recipe: dict) -> dict[str, list[Document]]:
         """A corpus as a trial wants it: sentences or abstracts."""
         forms = self.corpora[corpus]
-        return forms[trial.get("context", next(iter(forms)))]
+        return forms[recipe.get("context", next(iter(forms)))]
+
+    def recipe(self, name: str, corpus: str) -> dict:
+        """The settings of a trial, without a form that the corpus has anyway."""
+        settings = self.trials[name]
+        usual = settings.get("context") == next(iter(self.corpora[corpus]))
+        return {key: value for key, value in settings.items() if not (usual and key == "context")}
 
     def counts(self, name: str, corpus: str, seed: int, test: bool) -> np.ndarray:
         """Right, found and gold mentions of the documents (D, 3); of all in one row on validation."""
@@ -298,7 +304,7 @@ class Runs:
                     run_trial,
                     self.form(corpus, self.trials[name]),
                     corpus,
-                    self.trials[name],
+                    self.recipe(name, corpus),
                     seed,
                     test,
                     self.args,
