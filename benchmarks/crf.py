@@ -1,6 +1,6 @@
 """A conditional random field on a tagger's scores, for `recipe.py`; needs `pip install pytorch-crf`.
 
-Source: Lafferty, McCallum and Pereira (2001), https://repository.upenn.edu/handle/20.500.14332/6188.
+Source: Lafferty, McCallum and Pereira (2001), Proceedings of ICML 18, pages 282 to 289.
 """
 
 import numpy as np

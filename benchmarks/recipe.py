@@ -30,10 +30,10 @@ import numpy as np
 import torch
 from crf import add_crf, crf_loss, crf_tags
 from tables import machine
+from train import medmentions_parts
 from transformers import TrainerCallback, TrainingArguments, set_seed
 
-from clinical_ner.core import Document, open_atomic, split_docs
-from clinical_ner.corpora import ST21PV_TYPES, medmentions
+from clinical_ner.core import Document, open_atomic, relabel
 from clinical_ner.encoders import choose_precision, packaged_encoder
 from clinical_ner.formats import read_conll, read_pubtator
 from clinical_ner.inference import decode_tags, tags_to_scored_spans, word_scores
@@ -104,11 +104,6 @@ def by_sentence(doc: Document) -> list[Document]:
     return sentences
 
 
-def _one_type(doc: Document, label: str) -> Document:
-    """The document with one label for all spans."""
-    return Document(doc.id, doc.text, [replace(span, label=label) for span in doc.spans])
-
-
 def read_ncbi(data: Path) -> dict[str, dict[str, list[Document]]]:
     """NCBI-disease as sentences; as abstracts too, which have no test documents here."""
     folder = data / "ncbi_disease"
@@ -116,7 +111,7 @@ def read_ncbi(data: Path) -> dict[str, dict[str, list[Document]]]:
     sentences = {part: read_conll(folder / "iob" / f"{name}.tsv") for part, name in names.items()}
     paths = {part: [*(folder / "pubtator").glob(f"*{names[part]}*")] for part in list(names)[:2]}
     abstracts = {
-        part: [_one_type(doc, "Disease") for doc in read_pubtator(path)]
+        part: relabel(read_pubtator(path), lambda label: "Disease")
         for part, [path] in paths.items()
     }
     return {"sentences": sentences, "abstracts": abstracts}
@@ -124,11 +119,7 @@ def read_ncbi(data: Path) -> dict[str, dict[str, list[Document]]]:
 
 def read_medmentions(data: Path) -> dict[str, dict[str, list[Document]]]:
     """MedMentions dev (the mentions of the 21 types of ST21pv) split by document; also as sentences."""
-    docs = [
-        replace(doc, spans=[span for span in doc.spans if span.label in ST21PV_TYPES])
-        for doc in medmentions(data / "medmentions" / "conll")["validation"]
-    ]
-    parts = dict(zip(("train", "validation", "test"), split_docs(docs, (0.6, 0.2, 0.2), seed=0)))
+    parts = dict(zip(("train", "validation", "test"), medmentions_parts(data)))
     sentences = {part: [s for doc in own for s in by_sentence(doc)] for part, own in parts.items()}
     abstracts = {
         part: [Document(doc.id, doc.text, doc.spans) for doc in own] for part, own in parts.items()

@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -38,7 +38,7 @@ from transformers import (
 )
 from transformers.models.megatron_bert import modeling_megatron_bert as megatron
 
-from clinical_ner.core import Document, open_atomic, split_docs
+from clinical_ner.core import Document, open_atomic, relabel, split_docs
 from clinical_ner.corpora import ST21PV_TYPES, medmentions
 from clinical_ner.encoders import (
     MegatronBertForTokenClassification,
@@ -306,15 +306,18 @@ def write_words(docs: list[Document], path: Path):
             file.write("\n")
 
 
+def medmentions_parts(data: Path) -> list[list[Document]]:
+    """Training, validation and test abstracts with the mentions of the 21 types of ST21pv."""
+    wanted = {label: label for label in ST21PV_TYPES}
+    docs = relabel(medmentions_abstracts(data), wanted.get)
+    return split_docs(docs, (0.6, 0.2, 0.2), seed=0)
+
+
 def split_medmentions(data: Path) -> Path:
-    """The abstracts, mentions of the 21 types, as train, devel and test.tsv, split by document."""
+    """A folder of the abstracts as train, devel and test.tsv, split by document."""
     folder = HERE / "runs" / "medmentions_words"
     folder.mkdir(parents=True, exist_ok=True)
-    docs = [
-        replace(doc, spans=[span for span in doc.spans if span.label in ST21PV_TYPES])
-        for doc in medmentions_abstracts(data)
-    ]
-    for name, part in zip(("train", "devel", "test"), split_docs(docs, (0.6, 0.2, 0.2), seed=0)):
+    for name, part in zip(("train", "devel", "test"), medmentions_parts(data)):
         write_words(part, folder / f"{name}.tsv")
     return folder
 

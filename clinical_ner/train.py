@@ -195,7 +195,7 @@ def validate(
         for first, part in enumerate(parts):
             made[first::processes] = part
     losses, counts, spans = zip(*made)
-    found = [Document(doc.id, doc.text, own) for doc, own in zip(docs, spans)]
+    found = [Document(doc.id, doc.text, some) for doc, some in zip(docs, spans)]
     row = evaluate(docs, found)["micro"]
     metrics = {name: row[f"strict_{name}"] for name in ("precision", "recall", "f1")}
     return {"loss": sum(losses) / max(1, sum(counts))} | metrics, found
@@ -616,7 +616,7 @@ def _open_run(output: Path, settings: dict, resume: bool, say: Callable) -> Path
 
 # %% ../nbs/10_train.ipynb #2a954761
 def _fits(tagger: Tagger, rows: list[dict], precision: str) -> bool:
-    """Whether rows can be run forward and backward beside the two moments of the optimiser."""
+    """Whether rows can be run twice, forward and backward, beside what training keeps."""
     net = tagger.net.train()
     kept = []
     copies = 2 + (_processes()[1] > 1)  # moments, and what several processes exchange

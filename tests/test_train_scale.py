@@ -387,6 +387,15 @@ print("done by one process")
 """
 
 
+def assert_same_run(folder: Path, one: Path, history: pd.DataFrame, resumed: int):
+    """A run in a folder, resumed so many times, ended as that of one process did."""
+    assert (folder / "train.log").read_text().count("going on after checkp") == resumed
+    found = pd.read_csv(folder / "history.csv")
+    pd.testing.assert_frame_equal(found, history, rtol=1e-3, check_dtype=False)
+    taggers = (Tagger.load(path, device="cpu") for path in (folder, one))
+    assert_same_weights(*taggers, atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize("kind", ["FULL_STATE_DICT", "SHARDED_STATE_DICT"])
 def test_a_sharded_run_is_the_run_of_one_process(megatron_toy, tmp_path, kind):
     """The whole of it, through transformers and accelerate; resumed, it ends the same."""
@@ -396,11 +405,7 @@ def test_a_sharded_run_is_the_run_of_one_process(megatron_toy, tmp_path, kind):
     for lines in (0, 1):
         done = launch(tmp_path / "run.py", SHARDED_RUN, words)
         assert done.stdout.count("done by one process") == 2
-        assert (tmp_path / "run/train.log").read_text().count("going on after checkp") == lines
-        found = pd.read_csv(tmp_path / "run/history.csv")
-        pd.testing.assert_frame_equal(found, one, rtol=1e-3, check_dtype=False)
-        tagger = Tagger.load(tmp_path / "run", device="cpu")
-        assert_same_weights(tagger, Tagger.load(tmp_path / "one", device="cpu"), atol=1e-4, rtol=0)
+        assert_same_run(tmp_path / "run", tmp_path / "one", one, lines)
         assert (checkpoints / "checkpoint-20/optimizer.bin").exists() == (kind[0] == "F")
         shutil.rmtree(checkpoints / "checkpoint-20")
 
@@ -427,16 +432,12 @@ def test_deepspeed_learns_what_one_process_does(toy, tmp_path, monkeypatch, stag
     """ZeRO stages 2 and 3 of DeepSpeed, which computes on CPUs too; resumed, it ends the same."""
     pytest.importorskip("deepspeed")
     monkeypatch.setenv("DS_ACCELERATOR", "cpu")
-    one, expected = fine_tune(CORPUS, toy, output=tmp_path / "one", **SHORT)
+    _, one = fine_tune(CORPUS, toy, output=tmp_path / "one", **SHORT)
     words = [str(Path(__file__).parent), toy, str(tmp_path / "two"), str(stage), "1"]
     for lines in (0, 1):
         done = launch(tmp_path / "run.py", DEEPSPEED, words)
         assert done.stdout.count("done by one process") == 2
-        assert (tmp_path / "two/train.log").read_text().count("going on after checkp") == lines
-        found = pd.read_csv(tmp_path / "two/history.csv")
-        pd.testing.assert_frame_equal(found, expected, rtol=1e-3, check_dtype=False)
-        tagger = Tagger.load(tmp_path / "two", device="cpu")
-        assert_same_weights(tagger, one, atol=1e-4, rtol=0)
+        assert_same_run(tmp_path / "two", tmp_path / "one", one, lines)
         shutil.rmtree(tmp_path / "two/checkpoints/checkpoint-20")
 
 
