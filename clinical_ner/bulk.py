@@ -35,6 +35,7 @@ from tqdm import tqdm
 
 from clinical_ner.core import (
     Document,
+    _print_losses,
     given_path,
     local_path,
     open_atomic,
@@ -42,7 +43,7 @@ from clinical_ner.core import (
     target_path,
 )
 from .encoders import choose_precision
-from .formats import write_brat
+from .formats import _write_brat_document
 from .tagger import Tagger, _groups, best_device, predict_stream
 
 # %% ../nbs/16_bulk.ipynb #fba75e6c
@@ -578,9 +579,10 @@ def _write_parquet_part(docs: Iterable[Document], out: Path, number: int, text: 
 
 def _write_brat_part(docs: Iterable[Document], out: Path, number: int, text: bool, report: dict):
     """A part as brat files; an id that cannot name a file is a reason to reject the document."""
+    losses: Counter = Counter()
     for doc in docs:
         try:
-            write_brat([doc], out)
+            _write_brat_document(doc, out, losses)
             continue
         except ValueError as error:
             reason = str(error)
@@ -591,6 +593,7 @@ def _write_brat_part(docs: Iterable[Document], out: Path, number: int, text: boo
         report["rejected"].append({"place": doc.id, "reason": reason})
         report["documents"] -= 1
         report["spans"] -= len(doc.spans)
+    report["losses"] = losses
 
 
 _WRITERS = {"jsonl": _write_jsonl_part, "parquet": _write_parquet_part, "brat": _write_brat_part}
@@ -1028,6 +1031,7 @@ def _to_do(out: Path) -> Iterator[tuple[int, dict]]:
 def _close(run: dict, out: Path, seconds: float) -> dict:
     """Sum up the reports in run.json and rejected.jsonl; the run."""
     totals = {"parts": 0, "documents": 0, "spans": 0, "characters": 0, "rejected": 0}
+    losses: Counter = Counter()
     with open_atomic(out / "rejected.jsonl") as file:
         for number in range(run["planned"]["parts"]):
             path = _report_path(out, number)
@@ -1039,12 +1043,14 @@ def _close(run: dict, out: Path, seconds: float) -> dict:
                     totals[name] += report[name]
                 totals["rejected"] += len(report["rejected"])
                 totals["parts"] += 1
+                losses.update(report.get("losses", {}))
     finished = totals["parts"] == run["planned"]["parts"]
     if finished:
         _sweep(out)
     seconds = round(run.get("seconds", 0) + seconds, 1)
     run = run | {"counts": totals, "seconds": seconds, "finished": finished}
     _write_run(run, out)
+    _print_losses(out, losses)
     return run
 
 

@@ -51,6 +51,11 @@ def _check_span(doc_id: str, length: int, span: Span):
             f"{place} is not inside the text of {length} characters (0 <= start < end <= length);"
             " check that text and annotations belong together"
         )
+    if not isinstance(span.label, str) or not span.label or span.label != span.label.strip():
+        raise ValueError(
+            f"{place}: the label is no string, is empty, or begins or ends with white space; give"
+            ' each span an entity type, such as "Drug"'
+        )
     if span.fragments:
         ends = [point for part in span.fragments for point in part]
         if (
@@ -65,11 +70,30 @@ def _check_span(doc_id: str, length: int, span: Span):
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A text with its spans, gold or found. It checks itself and draws itself in a notebook.
+def _join_parts(text: str, parts: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """`parts`, those joined that have only white space, or nothing, between them."""
+    joined: list[tuple[int, int]] = []
+    for start, end in parts:
+        if joined and not text[joined[-1][1] : start].strip():
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    return tuple(joined)
 
-    A span outside the text, or with disordered fragments, raises `ValueError`.
+
+def _as_contiguous(text: str, span: Span) -> Span:
+    """`span` without fragments if they are one contiguous mention, else with as few as there are."""
+    parts = _join_parts(text, span.fragments)
+    return replace(span, fragments=parts if len(parts) > 1 else ())
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Document:
+    """A text with its spans, gold or predicted. It checks itself and draws itself in a notebook.
+
+    Fragments of a span with only white space between them become one: brat divides every mention
+    that runs over a line end. A span outside the text, with disordered fragments or without a
+    label raises `ValueError`. The `repr` has no word of the text.
     """
 
     id: str  # unique in its corpus, such as a file name without its extension
@@ -78,10 +102,18 @@ class Document:
     meta: dict = field(default_factory=dict)  # what else the file held; a copy is kept
 
     def __post_init__(self):
-        object.__setattr__(self, "spans", tuple(self.spans))
-        object.__setattr__(self, "meta", dict(self.meta))
-        for span in self.spans:
+        spans = tuple(self.spans)
+        for span in spans:
             _check_span(self.id, len(self.text), span)
+        spans = tuple(_as_contiguous(self.text, s) if s.fragments else s for s in spans)
+        object.__setattr__(self, "spans", spans)
+        object.__setattr__(self, "meta", dict(self.meta))
+
+    def __repr__(self) -> str:
+        counts = Counter(span.label for span in self.spans)
+        rows = "".join(f", {label} {count:,}" for label, count in counts.most_common())
+        sizes = f"{len(self.text):,} characters, {len(self.spans):,} spans"
+        return f"Document({self.id!r}, {sizes}{rows})"
 
     def _repr_html_(self) -> str:
         return render_document(self)
@@ -598,6 +630,87 @@ def read_text(
             " for example with `iconv -f latin1 -t utf-8`"
         ) from None
 
+# %% ../nbs/00_core.ipynb #7d01c0a2
+_UNITS = {  # how many of each a character has
+    "characters": lambda char: 1,
+    "UTF-16 units": lambda char: 1 + (char > "\uffff"),
+    "UTF-8 bytes": lambda char: len(char.encode("utf-8", "surrogatepass")),
+}
+_LINE_ENDS, _MARK = ", line ends as one", ", no byte order mark"
+
+
+def _countings(text: str) -> list[str]:
+    """The ways of counting offsets that differ on `text`, "characters" first."""
+    units = ["characters"]
+    units += ["UTF-16 units"] if text and max(text) > "\uffff" else []
+    units += [] if text.isascii() else ["UTF-8 bytes"]
+    ends = ["", _LINE_ENDS] if "\r\n" in text else [""]
+    marks = ["", _MARK] if text.startswith("\ufeff") else [""]
+    return [unit + end + mark for unit in units for end in ends for mark in marks]
+
+
+def _offset_points(text: str, counting: str) -> Sequence[int]:
+    """Position in `text` of each offset that `counting` gives, the last for the end."""
+    if counting == "characters":
+        return range(len(text) + 1)
+    size = _UNITS[counting.partition(",")[0]]
+    skipped = {0} if _MARK in counting and text.startswith("\ufeff") else set()
+    if _LINE_ENDS in counting:
+        skipped |= {match.start() for match in re.finditer("\r(?=\n)", text)}
+    points = [i for i, char in enumerate(text) if i not in skipped for _ in range(size(char))]
+    return [*points, len(text)]
+
+
+def _place_parts(
+    parts: Sequence[tuple[int, int]], points: Sequence[int]
+) -> tuple[tuple[int, int], ...] | None:
+    """`parts` as positions in the text; None where they are outside of it, empty, or overlap."""
+    ends = [offset for part in sorted(parts) for offset in part]
+    if ends != sorted(ends) or any(a == b for a, b in parts) or ends[-1] >= len(points):
+        return None
+    return tuple((points[a], points[b - 1] + 1) for a, b in parts)
+
+
+def _same_words(a: str, b: str) -> bool:
+    """Whether two strings are the same but for blanks."""
+    return a == b or "".join(a.split()) == "".join(b.split())
+
+
+def _agrees(text: str, parts: Sequence[tuple[int, int]], words: str, points: Sequence[int]) -> bool:
+    """Whether the words that a file states for a mention are those at its offsets."""
+    placed = _place_parts(parts, points)
+    return placed is not None and _same_words(" ".join(text[a:b] for a, b in placed), words)
+
+
+def _find_counting(
+    text: str,
+    stated: Sequence[tuple[Sequence[tuple[int, int]], str]],  # parts and words of each mention
+    usual: str = "characters",  # taken where it fits
+) -> str:
+    """The one way of counting under which all mentions fit, else the one under which most do.
+
+    Where several ways fit all mentions at different places, the answer is `usual`.
+    """
+    ways = dict.fromkeys([usual, *_countings(text)])
+    best, most, places = usual, 0, set()
+    for name in ways if len(ways) > 1 else ():
+        points = _offset_points(text, name)
+        fitting = sum(_agrees(text, parts, words, points) for parts, words in stated)
+        if fitting == len(stated):
+            places.add(tuple(_place_parts(parts, points) for parts, _ in stated))
+            if name == usual:
+                break
+        if fitting > most:
+            best, most = name, fitting
+    return best if len(places) < 2 else usual
+
+
+def _print_losses(path: str | os.PathLike, losses: Counter, what: str = ""):
+    """Say what could not be read or written as it was, by reason."""
+    rows = ", ".join(f"{reason} {count:,}" for reason, count in losses.items() if count)
+    if rows:
+        print(f"{path}: {what}{rows}")
+
 # %% ../nbs/00_core.ipynb #e8e709ec
 def document_to_dict(doc: Document) -> dict:
     """`doc` as plain JSON types: id, text, spans and meta; what has its default is left out."""
@@ -615,35 +728,140 @@ def document_to_dict(doc: Document) -> dict:
         {"meta": doc.meta} if doc.meta else {}
     )
 
+# %% ../nbs/00_core.ipynb #7d01c0b1
+_SPAN_KEYS = ("spans", "entities", "ents", "labels", "label")  # also of Prodigy, doccano and spaCy
+_SPAN_FIELDS = {"start_offset": "start", "end_offset": "end"}  # names of doccano
+_DERIVED_FIELDS = {"id", "text", "token_start", "token_end"}  # of a span; not kept
+_KEPT_FIELDS = {"tokens", "relations", "Comments", "comments"}  # lists of a row that are no spans
+_META_FIELDS = {
+    "words",
+    "sentences",
+    "unit",
+    "conll",
+    "brat",
+    "counting",
+    "pubtator",
+    "bioc",
+    "other_words",
+}
 
-def _dict_to_span(row: dict) -> Span:
-    """One span of `document_to_dict`; the error never repeats what stood in place of a number."""
-    try:
-        return Span(
-            int(row["start"]),
-            int(row["end"]),
-            str(row["label"]),
-            float(row.get("score", 1.0)),
-            tuple((int(a), int(b)) for a, b in row.get("fragments", ())),
-            str(row.get("concept", "")),
+
+def _holds_annotations(value) -> bool:
+    """Whether a value of a row is, or holds, a list of objects or lists."""
+    if isinstance(value, dict):
+        return any(map(_holds_annotations, value.values()))
+    return isinstance(value, list) and any(isinstance(item, dict | list) for item in value)
+
+
+def _split_row(row: dict) -> tuple[list, dict]:
+    """The spans of a row of JSON, and its fields beside id, text, spans and meta."""
+    fields = {key: value for key, value in row.items() if key not in ("id", "text", "meta")}
+    if not isinstance(fields.get("spans") or [], list):
+        raise TypeError("'spans' must be a list")
+    given = [key for key in _SPAN_KEYS if _holds_annotations(fields.get(key))]
+    empty = [key for key in _SPAN_KEYS if key in fields and fields[key] in ([], None)]
+    unknown = [
+        key
+        for key, value in fields.items()
+        if key not in (*given, *empty, *_KEPT_FIELDS)
+        and (
+            key in _META_FIELDS
+            or _holds_annotations(value)
+            or (value and isinstance(value, list | dict) and not given + empty)
         )
-    except ValueError:
-        raise ValueError("start, end, score or fragments of a span are not numbers") from None
+    ]
+    if unknown or len(given) > 1:
+        keys = ", ".join(map(repr, [*given[:-1], *unknown] if len(given) > 1 else unknown))
+        raise ValueError(
+            f"annotations may be under {keys}, which are not read; put all spans under 'spans', each"
+            " with start, end and label, and other facts into 'meta'"
+        )
+    others = {k: v for k, v in fields.items() if k not in (*given, *empty, "tokens")}
+    return fields[given[0]] if given else [], others
 
 
-def dict_to_document(row: dict) -> Document:
-    """The inverse of `document_to_dict`; a field that is missing or wrong raises `ValueError`."""
+def _dict_to_span(row: dict | list) -> Span:
+    """One span of JSON; the error never repeats what stood in place of a number."""
+    if isinstance(row, list) and len(row) == 3:  # as doccano writes it
+        row = dict(zip(("start", "end", "label"), row))
+    if not isinstance(row, dict):
+        raise TypeError("a span is neither an object nor [start, end, label]")
+    row = {_SPAN_FIELDS.get(key, key): value for key, value in row.items()}
+    parts = row.get("fragments") or []
+    if not all(isinstance(part, list | tuple) and len(part) == 2 for part in parts):
+        raise TypeError("the fragments of a span are not pairs of offsets")
+    offsets = [row["start"], row["end"], *(offset for part in parts for offset in part)]
+    if any(type(offset) is not int for offset in offsets):
+        raise ValueError("start, end or fragments of a span are no whole numbers")
+    score = 1.0 if row.get("score") is None else row["score"]
+    if type(score) not in (int, float) or not 0 <= score <= 1 + 1e-6:
+        raise ValueError("the score of a span is no number from 0 to 1")
+    if not isinstance(row["label"], str) or not isinstance(row.get("concept") or "", str):
+        raise TypeError("the label or the concept of a span is no string")
+    fragments = tuple((start, end) for start, end in parts)
+    return Span(*offsets[:2], row["label"], float(score), fragments, row.get("concept") or "")
+
+# %% ../nbs/00_core.ipynb #7d01c0b2
+def _place_spans(text: str, spans: list[Span], rows: list, losses: Counter) -> list[Span]:
+    """`spans` in characters; where rows have their words, these decide how offsets count."""
+    stated = [
+        (((span.start, span.end),), row["text"])
+        for span, row in zip(spans, rows)
+        if isinstance(row, dict) and isinstance(row.get("text"), str) and not span.fragments
+    ]
+    counting = _find_counting(text, stated)
+    points = _offset_points(text, counting)
+    for (place,), words in stated:
+        if not _agrees(text, (place,), words, points):
+            raise ValueError(
+                f"span {place[0]}-{place[1]}: its text is not the text of the document there; check"
+                " that text and annotations belong together"
+            )
+    if counting == "characters":
+        return spans
+    losses[f"documents whose offsets count {counting} (converted)"] += 1
+    parts = [_place_parts(_parts(span), points) for span in spans]
+    if None in parts:
+        raise ValueError("a span is not inside the text")
+    ends = [dict(start=own[0][0], end=own[-1][1]) for own in parts]
+    return [
+        replace(span, **place, fragments=own if span.fragments else ())
+        for span, place, own in zip(spans, ends, parts)
+    ]
+
+
+def _row_to_document(row: dict, losses: Counter) -> Document:
+    """The document of a row of JSON; counts what was converted or left out."""
     try:
-        spans = [_dict_to_span(span) for span in row.get("spans", ())]
-        if not isinstance(row["id"], str) or not isinstance(row["text"], str):
-            raise TypeError("'id' and 'text' must be strings")
-        return Document(row["id"], row["text"], spans, row.get("meta", {}))
+        rows, others = _split_row(row)
+        spans = [_dict_to_span(span) for span in rows]
+        doc_id, text, meta = row["id"], row["text"], row.get("meta") or {}
+        doc_id = str(doc_id) if type(doc_id) is int else doc_id
+        if not isinstance(doc_id, str) or not isinstance(text, str) or not isinstance(meta, dict):
+            raise TypeError("'id' and 'text' must be strings, and 'meta' an object")
+        spans = _place_spans(text, spans, rows, losses)
+        doc = Document(doc_id, text, spans, others | meta)
     except KeyError as error:
         raise ValueError(f"the field {error} is missing") from None
     except (TypeError, AttributeError) as error:
         raise ValueError(f"a field has the wrong type: {error}") from None
+    known = {*_SPAN_FIELDS, *_DERIVED_FIELDS, *Span.__dataclass_fields__}
+    for span in rows:
+        names = span.keys() - known if isinstance(span, dict) else ()
+        losses.update(f"fields {name!r} of spans, left out" for name in names)
+    return doc
 
 
+def dict_to_document(row: dict) -> Document:
+    """The inverse of `document_to_dict`; a field that is missing or wrong raises `ValueError`.
+
+    Rows of doccano, Prodigy and spaCy are read too: spans under "entities", "ents", "labels" or
+    "label", as objects or as [start, end, label]. Other fields of the row go to `meta`; one that
+    may hold annotations raises `ValueError`.
+    """
+    return _row_to_document(row, Counter())
+
+# %% ../nbs/00_core.ipynb #7d01c0b3
 def write_jsonl(
     docs: Iterable[Document],  # a list or a stream
     path: str | os.PathLike,  # one JSON object a line
@@ -656,17 +874,37 @@ def write_jsonl(
             count += 1
     return count
 
+# %% ../nbs/00_core.ipynb #7d01c0b4
+def _parse_line(line: bytes, name: str, losses: Counter) -> Document | None:
+    """The document of a line of JSON, called `name` if it has no id; None if it was rejected."""
+    row = json.loads(line.decode("utf-8"))
+    if not isinstance(row, dict):
+        raise ValueError("no JSON object, but another value; each line needs an object")
+    answer = row.get("answer")
+    if answer in ("reject", "ignore"):  # of a Prodigy session
+        losses[f"documents left out, since their answer is {answer}"] += 1
+        return None
+    if "id" not in row:
+        losses["documents without an id, called after file and line"] += 1
+    return _row_to_document({"id": name} | row, losses)
+
 
 def iter_jsonl(
     path: str | os.PathLike,
 ) -> Iterator[Document]:
-    """Documents of a JSON lines file, one at a time; a broken line raises `ValueError`."""
+    """Documents of a JSON lines file, one at a time; a broken line raises `ValueError`.
+
+    Lines of doccano, Prodigy and spaCy are read too, see `dict_to_document`. Lines that Prodigy
+    marks as rejected or ignored are left out, and counted.
+    """
+    losses: Counter = Counter()
     with open(local_path(path), "rb") as file:
         for number, line in enumerate(file, 1):
+            line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
             if not line.strip():
                 continue
             try:
-                doc = dict_to_document(json.loads(line.decode("utf-8")))
+                doc = _parse_line(line, f"{Path(path).stem}-{number}", losses)
             except UnicodeDecodeError:
                 raise ValueError(f"{path}, line {number}: not UTF-8; convert the file") from None
             except json.JSONDecodeError as error:
@@ -676,7 +914,9 @@ def iter_jsonl(
                 ) from None
             except ValueError as error:
                 raise ValueError(f"{path}, line {number}: {error}") from None
-            yield doc
+            if doc is not None:
+                yield doc
+    _print_losses(path, losses)
 
 
 def read_jsonl(

@@ -21,13 +21,23 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, count
+from itertools import chain, count, pairwise
 from pathlib import Path
 
 from clinical_ner.core import (
+    _LINE_ENDS,
+    _UNITS,
     Document,
     Span,
-    dict_to_document,
+    _agrees,
+    _find_counting,
+    _join_parts,
+    _offset_points,
+    _parts,
+    _place_parts,
+    _print_losses,
+    _row_to_document,
+    _same_words,
     local_path,
     open_atomic,
     read_text,
@@ -66,21 +76,33 @@ def _iter_raw_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
         ) from None
 
 
+def _check_line_end(path: str | os.PathLike, number: int, line: str):
+    """Raise `ValueError` where a carriage return stands inside a line."""
+    if "\r" in line:
+        raise ValueError(
+            f"{path}, line {number}: a carriage return inside the line; if it ends a line, convert"
+            " the file (`mac2unix`), else replace it by a space, so that offsets stay"
+        )
+
+
 def _iter_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
-    """Numbered lines of a UTF-8 file (or .gz), without line ends and byte order mark."""
+    """Numbered lines of a UTF-8 file (or .gz), without line ends and byte order mark.
+
+    Where all line ends are carriage returns, lines are cut there; one inside a line is an error.
+    """
     for number, line in _iter_raw_lines(path):
-        yield number, line.removesuffix("\n").removesuffix("\r")
+        if number == 1 and not line.endswith("\n"):  # the only line
+            yield from enumerate(line.removesuffix("\r").split("\r"), 1)
+            return
+        line = line.removesuffix("\n").removesuffix("\r")
+        _check_line_end(path, number, line)
+        yield number, line
 
 # %% ../nbs/03_formats.ipynb #0031b113
 def _check_option(name: str, value: str, allowed: Sequence[str]):
     """Raise `ValueError` where the option `name` has none of the values allowed."""
     if value not in allowed:
         raise ValueError(f"{name}={value!r} is unknown; use one of {', '.join(map(repr, allowed))}")
-
-
-def _same_words(a: str, b: str) -> bool:
-    """Whether two strings are the same but for blanks."""
-    return a == b or "".join(a.split()) == "".join(b.split())
 
 
 def _check_words(
@@ -109,13 +131,6 @@ def _print_warned(path: str | os.PathLike, warned: list[str]):
             f" {len(warned):,} (first: {warned[0]})"
         )
 
-
-def _print_losses(path: str | os.PathLike, losses: Counter, what: str = ""):
-    """Say what could not be read or written as it was, by reason."""
-    rows = ", ".join(f"{reason} {count:,}" for reason, count in losses.items() if count)
-    if rows:
-        print(f"{path}: {what}{rows}")
-
 # %% ../nbs/03_formats.ipynb #8819c257
 def _unique_id(doc_id: str, seen: Counter) -> str:
     """`doc_id`, or where it was seen before, `doc_id-2`, `doc_id-3` and so on."""
@@ -134,7 +149,7 @@ def _print_repeated(path: str | os.PathLike, repeated: list[str]):
         )
 
 # %% ../nbs/03_formats.ipynb #f9c88a5d
-_TEXTBOUND = re.compile(r"(T\S*)\t(\S+) (\d+ \d+(?:;\d+ \d+)*)\t([^\t]*)(?:\t.*)?")
+_TEXTBOUND = re.compile(r"(T\S*)\t(\S+) (\d+ \d+(?:;\d+ \d+)*) *(?:\t([^\t]*)(?:\t.*)?)?")
 
 
 @dataclass(frozen=True)
@@ -145,7 +160,7 @@ class _TextBound:
     id: str  # such as "T3"
     label: str
     parts: tuple[tuple[int, int], ...]  # as the file counts
-    words: str  # what the line says is there
+    words: str | None  # what the line says is there; None where it says nothing
 
 
 def _parse_textbounds(lines: Sequence[str], path: str | os.PathLike) -> list[_TextBound]:
@@ -153,6 +168,7 @@ def _parse_textbounds(lines: Sequence[str], path: str | os.PathLike) -> list[_Te
     found: dict[str, _TextBound] = {}
     for number, line in enumerate(lines, 1):
         line = line.removesuffix("\r")
+        _check_line_end(path, number, line)
         if not line.startswith("T"):
             if line.strip() and (line[0] not in "REAMN#*" or "\t" not in line):
                 raise ValueError(
@@ -177,64 +193,44 @@ def _parse_textbounds(lines: Sequence[str], path: str | os.PathLike) -> list[_Te
     return list(found.values())
 
 # %% ../nbs/03_formats.ipynb #0bc6a793
-_COUNTINGS = (  # (name, what is not counted)
-    ("characters", r"(?!)"),
-    ("line ends as one", r"\r(?=\n)"),
-    ("no byte order mark", r"\A\ufeff"),
-    ("line ends as one, no byte order mark", r"\r(?=\n)|\A\ufeff"),
-)
+def _brat_counting(text: str) -> str:
+    """How brat counts the offsets of a text: it reads a Windows line end as one character."""
+    return "characters" + _LINE_ENDS * ("\r\n" in text)
 
 
-def _offset_points(text: str, counting: str) -> Sequence[int]:
-    """Position in `text` of each offset that `counting` gives, the last for the end."""
-    skipped = {match.start() for match in re.finditer(dict(_COUNTINGS)[counting], text)}
-    if not skipped:
-        return range(len(text) + 1)
-    return [i for i in range(len(text) + 1) if i not in skipped]
-
-
-def _place_parts(
-    parts: Sequence[tuple[int, int]], points: Sequence[int]
-) -> tuple[tuple[int, int], ...] | None:
-    """`parts` as positions in the text; None where they are not inside it, or not in order."""
-    ends = [offset for part in parts for offset in part]
-    if ends != sorted(ends) or any(a == b for a, b in parts) or ends[-1] >= len(points):
-        return None
-    return tuple((points[a], points[b - 1] + 1) for a, b in parts)
-
-
-def _agrees(text: str, bound: _TextBound, points: Sequence[int]) -> bool:
-    """Whether the words of a T line are those at its offsets."""
-    parts = _place_parts(bound.parts, points)
-    return parts is not None and _same_words(" ".join(text[a:b] for a, b in parts), bound.words)
-
-
-def _find_counting(text: str, bounds: Sequence[_TextBound]) -> str:
-    """The way of counting offsets that fits most T lines; "characters" where it fits as many."""
-    best, most = "characters", -1
-    for name, skipped in _COUNTINGS:
-        if most == len(bounds) or (most >= 0 and not re.search(skipped, text)):
-            continue
-        points = _offset_points(text, name)
-        fitting = sum(_agrees(text, bound, points) for bound in bounds)
-        if fitting > most:
-            best, most = name, fitting
-    return best
+def _stated(bounds: Iterable[_TextBound]) -> list[tuple]:
+    """Parts and words of the T lines that have words."""
+    return [(bound.parts, bound.words) for bound in bounds if bound.words is not None]
 
 # %% ../nbs/03_formats.ipynb #fb9a9447
+_CONCEPT_NOTE = re.compile(r"#\S*\tAnnotatorNotes (\S+)\tconcept: (.+)")
+
+
 def _brat_concepts(lines: Iterable[str]) -> dict[str, str]:
-    """Identifier of each mention that has exactly one N line."""
+    """Identifier of each mention that has exactly one N line, or no N line and one such note."""
     found: dict[str, list[str]] = {}
+    noted: dict[str, list[str]] = {}
     for line in lines:
         fields = line.split("\t")[1].split(None, 2) if line.startswith("N") else []
         if len(fields) == 3:
             found.setdefault(fields[1], []).append(fields[2].rstrip())
-    return {target: names[0] for target, names in found.items() if len(names) == 1}
+        if note := _CONCEPT_NOTE.fullmatch(line.rstrip()):
+            noted.setdefault(note[1], []).append(note[2])
+    return {target: names[0] for target, names in (noted | found).items() if len(names) == 1}
 
 
 def _without_mark(lines: Sequence[str]) -> list[str]:
     """Lines of a file without the byte order mark that the first may begin with."""
     return [lines[0].removeprefix("\ufeff"), *lines[1:]]
+
+
+def _check_place(bound: _TextBound, parts: tuple | None, length: int, place: str):
+    """Raise `ValueError` where a T line has no place in a text of `length` characters."""
+    if parts is None:
+        raise ValueError(
+            f"{place}: not inside the text of {length} characters, or empty, or fragments that"
+            " overlap; check that text and annotations belong together"
+        )
 
 
 def _brat_spans(
@@ -244,34 +240,28 @@ def _brat_spans(
     *,
     mismatch: str,
     warned: list[str],
-) -> tuple[list[Span], str]:
-    """The spans of an .ann file, and how it counts its offsets."""
+) -> tuple[list[Span], dict]:
+    """The spans of an .ann file; what `meta` keeps of how it counts and of what disagrees."""
     lines = _without_mark(lines)
     bounds = _parse_textbounds(lines, path)
-    counting = _find_counting(text, bounds)
+    counting = _find_counting(text, _stated(bounds), _brat_counting(text))
     points = _offset_points(text, counting)
     concepts = _brat_concepts(lines)
-    spans = []
+    spans, other_words = [], {}
     for bound in bounds:
         parts = _place_parts(bound.parts, points)
         place = f"{path}, line {bound.line}, offsets {bound.parts[0][0]}-{bound.parts[-1][1]}"
-        if parts is None:
-            raise ValueError(
-                f"{place}: not inside the text of {len(points) - 1} characters, or empty, or"
-                " fragments not in order; check that text and annotations belong together"
-            )
+        _check_place(bound, parts, len(points) - 1, place)
         there = " ".join(text[start:end] for start, end in parts)
-        _check_words(there, bound.words, place, mismatch, warned)
-        spans.append(
-            Span(
-                parts[0][0],
-                parts[-1][1],
-                bound.label,
-                fragments=parts if len(parts) > 1 else (),
-                concept=concepts.get(bound.id, ""),
-            )
-        )
-    return spans, counting
+        if bound.words is not None and not _same_words(there, bound.words):
+            _check_words(there, bound.words, place, mismatch, warned)
+            other_words[bound.id] = there
+        hull, parts = (min(parts)[0], max(parts)[1]), tuple(sorted(parts))
+        fragments = parts if len(parts) > 1 else ()
+        concept = concepts.get(bound.id, "")
+        spans.append(Span(*hull, bound.label, fragments=fragments, concept=concept))
+    kept = {"counting": counting} if counting != _brat_counting(text) else {}
+    return spans, kept | ({"other_words": other_words} if other_words else {})
 
 # %% ../nbs/03_formats.ipynb #57d22171
 def visible_files(
@@ -314,14 +304,13 @@ def _pair_files(folder: Path, texts: Path, missing: str) -> list[tuple[str, Path
 
 
 def _brat_document(
-    doc_id: str, text: str, lines: list[str], spans: Sequence[Span], counting: str
+    doc_id: str, text: str, lines: list[str], spans: Sequence[Span], kept: dict
 ) -> Document:
     """A document that keeps its .ann lines where the spans alone would give others."""
-    doc = Document(doc_id, text, spans)
+    doc = Document(doc_id, text, spans, kept)
     if lines == [""] or _brat_lines(doc, Counter()) == lines:
         return doc
-    counted = {"counting": counting} if counting != "characters" else {}
-    return replace(doc, meta={"brat": lines} | counted)
+    return replace(doc, meta=kept | {"brat": lines})
 
 
 def iter_brat(
@@ -334,8 +323,8 @@ def iter_brat(
     """Documents of a folder in brat's standoff format, one at a time.
 
     `Span.concept` is the identifier of a single N line. `meta["brat"]` holds the lines of the
-    file where it has more than its mentions, `meta["counting"]` how it counts where that is not
-    by characters. Format: https://brat.nlplab.org/standoff.html
+    file where it has more than its mentions, `meta["counting"]` how its offsets count where brat
+    would count otherwise. Format: https://brat.nlplab.org/standoff.html
     """
     _check_option("mismatch", mismatch, ("error", "warn"))
     _check_option("missing", missing, ("error", "empty", "skip"))
@@ -346,11 +335,11 @@ def iter_brat(
     for doc_id, ann, note in _pair_files(anns, notes, missing):
         text = read_text(note)
         lines = read_text(ann).split("\n") if ann else [""]
-        spans, counting = _brat_spans(text, lines, ann or "", mismatch=mismatch, warned=warned)
-        countings[f"documents whose offsets count {counting} (converted)"] += (
-            counting != "characters"
-        )
-        yield _brat_document(doc_id, text, lines, spans, counting)
+        spans, kept = _brat_spans(text, lines, ann or "", mismatch=mismatch, warned=warned)
+        counting = kept.get("counting", _brat_counting(text))
+        if spans and counting != "characters":
+            countings[f"documents whose offsets count {counting} (converted)"] += 1
+        yield _brat_document(doc_id, text, lines, spans, kept)
     _print_losses(folder, countings)
     _print_warned(folder, warned)
 
@@ -399,6 +388,20 @@ def _without_gone(lines: Sequence[str], gone: set[str], losses: Counter) -> list
     return kept
 
 # %% ../nbs/03_formats.ipynb #58e0773b
+def _words_at(text: str, parts: Iterable[tuple[int, int]]) -> str:
+    """The text column of a T line."""
+    return " ".join(text[start:end] for start, end in parts)
+
+
+def _still_holds(doc: Document, bound: _TextBound, points: Sequence[int]) -> bool:
+    """Whether a T line that was read still says what it said of the text."""
+    if bound.words is None or _agrees(doc.text, bound.parts, bound.words, points):
+        return True
+    parts = _place_parts(bound.parts, points)
+    other = doc.meta.get("other_words", {}).get(bound.id)
+    return parts is not None and other == _words_at(doc.text, parts)
+
+
 def _match_bounds(
     doc: Document,
     bounds: Sequence[_TextBound],
@@ -407,11 +410,12 @@ def _match_bounds(
     """The T line that each span came from: at the same place, with the same label if possible."""
     waiting: dict[tuple, list[_TextBound]] = {}
     for bound in bounds:
-        waiting.setdefault(_place_parts(bound.parts, points), []).append(bound)
+        parts = _join_parts(doc.text, sorted(_place_parts(bound.parts, points) or ()))
+        waiting.setdefault(parts, []).append(bound)
     matched: dict[int, _TextBound] = {}
     for same_label in (True, False):
         for i, span in enumerate(doc.spans):
-            there = waiting.get(span.fragments or ((span.start, span.end),), [])
+            there = waiting.get(_parts(span), [])
             fitting = [bound for bound in there if not same_label or bound.label == span.label]
             if i not in matched and fitting:
                 matched[i] = fitting[0]
@@ -419,19 +423,35 @@ def _match_bounds(
     return matched
 
 
-def _textbound_line(doc: Document, span: Span, number: str, points: Sequence[int]) -> str:
+def _cut_parts(text: str, span: Span) -> list[tuple[int, int]]:
+    """The parts of a span that brat can hold: cut at line ends and tabs, without blanks there."""
+    parts = []
+    for start, end in _parts(span):
+        for piece in re.finditer(r"[^\t\r\n]+", text[start:end]):
+            first, past, words = start + piece.start(), start + piece.end(), piece[0]
+            first += len(words) - len(words.lstrip()) if first > start else 0
+            past -= len(words) - len(words.rstrip()) if past < end else 0
+            parts += [(first, past)] if first < past else []
+    return parts
+
+
+def _textbound_line(
+    doc: Document, span: Span, number: str, points: Sequence[int], losses: Counter
+) -> str:  # empty where nothing of the span can be written
     """A T line for a span."""
-    if not span.label or re.search(r"\s", span.label):
+    if re.search(r"\s", span.label):
         raise ValueError(
-            f"document {doc.id!r}: the label of span {span.start}-{span.end} is empty or holds a"
-            " blank, which brat files cannot hold; use `relabel` first"
+            f"document {doc.id!r}: the label of span {span.start}-{span.end} holds a blank, which"
+            " brat files cannot hold; use `relabel` first"
         )
-    parts = [
-        f"{bisect_left(points, start)} {bisect_left(points, end)}"
-        for start, end in span.fragments or ((span.start, span.end),)
-    ]
-    words = re.sub(r"[\t\r\n]", " ", span_text(doc, span))
-    return f"{number}\t{span.label} {';'.join(parts)}\t{words}"
+    parts = _cut_parts(doc.text, span)
+    if not parts:
+        losses["mentions of line ends and tabs alone, left out"] += 1
+        return ""
+    whole = parts[0][0] == span.start and parts[-1][1] == span.end
+    losses["line ends and tabs at the ends of mentions, left out"] += not whole
+    places = (f"{bisect_left(points, start)} {bisect_left(points, end)}" for start, end in parts)
+    return f"{number}\t{span.label} {';'.join(places)}\t{_words_at(doc.text, parts)}"
 
 
 def _edit_line(line: str, mentions: dict[str, str], labels: dict[str, str]) -> str:
@@ -451,47 +471,76 @@ def _last_number(lines: Iterable[str], letter: str) -> int:
     return max((int(match[1]) for match in numbers if match), default=0)
 
 
+def _concept_line(
+    doc: Document, span: Span, target: str, numbers: dict[str, int], source: str
+) -> str:
+    """An N line for the concept of a mention; a note where it has no database before it."""
+    if re.search(r"[\t\r\n]", span.concept):
+        raise ValueError(
+            f"document {doc.id!r}: the concept of span {span.start}-{span.end} holds a tab or a"
+            " line break, which brat files cannot hold; rename it"
+        )
+    named = span.concept if ":" in span.concept or not source else f"{source}:{span.concept}"
+    words = _words_at(doc.text, _cut_parts(doc.text, span))
+    letter = "N" if re.fullmatch(r"[^\s:]+:\S+", named) and words.strip() else "#"
+    numbers[letter] += 1
+    if letter == "N":
+        return f"N{numbers[letter]}\tReference {target} {named}\t{words}"
+    return f"#{numbers[letter]}\tAnnotatorNotes {target}\tconcept: {span.concept}"
+
+
 def _concept_lines(
-    doc: Document, numbers: Sequence[str], lines: Sequence[str]
+    doc: Document, targets: Sequence[str], lines: Sequence[str], source: str
 ) -> tuple[set[str], list[str]]:
-    """Mentions whose concept is not the one of the N lines, and N lines for those that have one."""
-    stated, last = _brat_concepts(lines), _last_number(lines, "N")
+    """Mentions whose concept is not the one in the lines, and lines for those that have one."""
+    stated = _brat_concepts(lines)
+    numbers = {letter: _last_number(lines, letter) for letter in "N#"}
     renamed, added = set(), []
-    for span, number in zip(doc.spans, numbers):
-        if re.search(r"[\t\r\n]", span.concept):
-            raise ValueError(
-                f"document {doc.id!r}: the concept of span {span.start}-{span.end} holds a tab or a"
-                " line break, which brat files cannot hold; rename it"
-            )
-        if span.concept != stated.get(number, ""):
-            renamed.add(number)
-            if span.concept:
-                last += 1
-                added.append(f"N{last}\tReference {number} {span.concept}")
+    for span, target in zip(doc.spans, targets):
+        if target and span.concept != stated.get(target, ""):
+            renamed.add(target)
+            added += [_concept_line(doc, span, target, numbers, source)] if span.concept else []
     return renamed, added
 
 
-def _brat_lines(doc: Document, losses: Counter) -> list[str]:
-    """The lines of an .ann file, the last one empty as a rule; counts what had to go."""
-    lines = _without_mark(doc.meta.get("brat", [""]))
-    points = _offset_points(doc.text, doc.meta.get("counting", "characters"))
+def _states_concept(line: str, targets: set[str]) -> bool:
+    """Whether a line gives one of these mentions its concept."""
+    is_concept = line.startswith("N") or _CONCEPT_NOTE.fullmatch(line.rstrip())
+    return bool(is_concept) and not targets.isdisjoint(_references(line)[1])
+
+
+def _mention_lines(
+    doc: Document, lines: Sequence[str], losses: Counter
+) -> tuple[list[str], dict[str, str], set[str]]:  # an id for each span, "" if it has no line
+    """Ids of the mentions, the T lines that are new or changed, and the ids of those that go."""
+    counting = doc.meta.get("counting") or _brat_counting(doc.text)
+    points = _offset_points(doc.text, counting)
     bounds = _parse_textbounds(lines, f"meta of document {doc.id!r}")
     matched = _match_bounds(doc, bounds, points)
     free = (f"T{number}" for number in count(_last_number(lines, "T") + 1))
-    mentions, labels, numbers = {}, {}, []
+    ids, changed = [], {}
     for i, span in enumerate(doc.spans):
         bound = matched.get(i)
-        numbers.append(bound.id if bound else next(free))
-        if not bound or bound.label != span.label or not _agrees(doc.text, bound, points):
-            mentions[numbers[-1]] = _textbound_line(doc, span, numbers[-1], points)
-            labels[numbers[-1]] = span.label
-    old = {bound.id for bound in bounds}
-    renamed, concepts = _concept_lines(doc, numbers, lines)
+        ids.append(bound.id if bound else next(free))
+        if not bound or bound.label != span.label or not _still_holds(doc, bound, points):
+            line = _textbound_line(doc, span, ids[-1], points, losses)
+            changed |= {ids[-1]: line} if line else {}
+            ids[-1] = ids[-1] if line else ""
+    return ids, changed, {bound.id for bound in bounds}.difference(ids)
+
+
+def _brat_lines(doc: Document, losses: Counter, source: str = "") -> list[str]:
+    """The lines of an .ann file, the last one empty as a rule; counts what had to go."""
+    lines = _without_mark(doc.meta.get("brat", [""]))
+    ids, mentions, gone = _mention_lines(doc, lines, losses)
+    labels = {number: line.split("\t")[1].split(" ")[0] for number, line in mentions.items()}
+    renamed, concepts = _concept_lines(doc, ids, lines, source)
     kept = [
         _edit_line(line, mentions, labels)
-        for line in _without_gone(lines, old - set(numbers), losses)
-        if not (line.startswith("N") and renamed.intersection(_references(line)[1]))
+        for line in _without_gone(lines, gone, losses)
+        if not _states_concept(line, renamed)
     ]
+    old = {_references(line)[0] for line in lines}
     added = [line for number, line in mentions.items() if number not in old]
     ending = "\r" if any(line.endswith("\r") for line in lines) else ""
     tail = kept[-1:] if kept[-1:] == [""] else []
@@ -509,30 +558,54 @@ def _check_file_ids(doc_id: str, seen: set[str]):
     seen.add(doc_id)
 
 
+def _brat_file(doc: Document, losses: Counter, source: str = "") -> str:
+    """The content of an .ann file; a byte order mark stays before an unchanged first line."""
+    lines = _brat_lines(doc, losses, source)
+    if doc.spans and "\r\n" in doc.text and "counting" not in doc.meta:
+        losses["documents whose Windows line ends count as one character, as in brat"] += 1
+    first = doc.meta.get("brat", [""])[0]
+    mark = "\ufeff" if first == "\ufeff" + lines[0] else ""
+    return mark + "\n".join(lines)
+
+
+def _write_brat_document(
+    doc: Document,
+    folder: Path,
+    losses: Counter,
+    seen: set[str] | None = None,  # ids so far
+    texts: bool = True,
+    source: str = "",
+):
+    """Write the files of one document; counts what brat cannot hold."""
+    _check_file_ids(doc.id, set() if seen is None else seen)
+    lines = _brat_file(doc, losses, source)
+    if texts:
+        with open_atomic(folder / f"{doc.id}.txt") as file:
+            file.write(doc.text)
+    with open_atomic(folder / f"{doc.id}.ann") as file:
+        file.write(lines)
+
+
 def write_brat(
     docs: Iterable[Document],  # a list or a stream
     folder: str | os.PathLike,  # is made; files of the same names are replaced
     *,
     texts: bool = True,  # write the .txt files too
+    concept_source: str = "",  # database of concepts that name none, such as "MESH" or "UMLS"
 ) -> int:  # how many documents were written
     """Write documents in brat's standoff format; the inverse of `read_brat`.
 
-    Files that were read come back byte for byte as long as their spans are the same. Lines that
-    refer to spans no longer there (relations, events, attributes) are left out; how many is
-    printed. Scores are not written.
+    Files that were read come back byte for byte as long as their spans are the same. A new mention
+    is cut at line ends and tabs, since brat refuses it otherwise. A concept with a database, such
+    as `MESH:D005076`, becomes an N line, any other a note. Lines that refer to spans no longer
+    there (relations, events, attributes) are left out; how many is printed. Scores are not
+    written.
     """
     folder = target_path(folder)
     losses: Counter = Counter()
     seen: set[str] = set()
     for doc in docs:
-        _check_file_ids(doc.id, seen)
-        mark = "\ufeff" if doc.meta.get("brat", [""])[0].startswith("\ufeff") else ""
-        lines = mark + "\n".join(_brat_lines(doc, losses))
-        if texts:
-            with open_atomic(folder / f"{doc.id}.txt") as file:
-                file.write(doc.text)
-        with open_atomic(folder / f"{doc.id}.ann") as file:
-            file.write(lines)
+        _write_brat_document(doc, folder, losses, seen, texts, concept_source)
     _print_losses(folder, losses)
     return len(seen)
 
@@ -567,26 +640,47 @@ def _iter_pubtator_blocks(path: str | os.PathLike) -> Iterator[tuple[str, str, l
     yield pmid, text, lines
 
 
-def _pubtator_line(pmid: str, span: Span, words: str) -> str:
+def _pubtator_line(pmid: str, span: Span, words: str, points: Sequence[int]) -> str:
     """The canonical line of a mention: six columns."""
     words = re.sub(r"[\t\r\n]", " ", words)
-    return f"{pmid}\t{span.start}\t{span.end}\t{words}\t{span.label}\t{span.concept}"
+    start, end = (bisect_left(points, place) for place in (span.start, span.end))
+    return f"{pmid}\t{start}\t{end}\t{words}\t{span.label}\t{span.concept}"
 
 
-def _parse_pubtator_line(fields: list[str], length: int, place: str) -> Span:
-    """The span of a mention's line in a text of `length` characters."""
-    if len(fields) < 5 or not (fields[1].isdecimal() and fields[2].isdecimal() and fields[4]):
+def _check_pubtator_line(fields: list[str], place: str):
+    """Raise `ValueError` where the columns of a line are not those of a mention."""
+    numbers = len(fields) >= 5 and all(field.isdecimal() for field in fields[1:3])
+    if not numbers or not fields[4].strip():
         raise ValueError(
             f"{place}: neither a mention (PMID, start, end, text, type, identifier, separated by"
             " tabs) nor a relation (PMID, type, two identifiers); mend the line"
         )
-    start, end = int(fields[1]), int(fields[2])
-    if not start < end <= length:
+
+
+def _pubtator_span(fields: list[str], points: Sequence[int], place: str) -> Span:
+    """The span of a mention's line."""
+    parts = _place_parts([(int(fields[1]), int(fields[2]))], points)
+    if parts is None:
         raise ValueError(
-            f"{place}: offsets {start}-{end} are not inside the text of {length} characters (title,"
-            " one character, abstract); check that text and annotations belong together"
+            f"{place}: not inside the text of {len(points) - 1} characters (title, one character,"
+            " abstract), or empty; check that text and annotations belong together"
         )
-    return Span(start, end, fields[4], concept=fields[5].strip() if len(fields) > 5 else "")
+    concept = fields[5].strip() if len(fields) > 5 else ""
+    return Span(*parts[0], fields[4].strip(), concept=concept)
+
+
+def _split_pubtator(lines: list[tuple[int, str]], path) -> tuple[list[tuple], list[list[str]]]:
+    """Place, line and columns of each mention, and the columns of each relation."""
+    mentions, relations = [], []
+    for number, line in lines:
+        fields = line.split("\t")
+        if len(fields) >= 4 and fields[1][:1].isalpha():
+            relations.append(fields[1:])
+            continue
+        _check_pubtator_line(fields, f"{path}, line {number}")
+        offsets = f"offsets {fields[1]}-{fields[2]}"
+        mentions.append((f"{path}, line {number}, {offsets}", line, fields))
+    return mentions, relations
 
 
 def _pubtator_meta(pmid: str, relations: list, lines: dict[str, list[str]]) -> dict:
@@ -611,26 +705,30 @@ def iter_pubtator(
     """
     _check_option("mismatch", mismatch, ("error", "warn"))
     seen: Counter = Counter()
+    countings: Counter = Counter()
     warned: list[str] = []
     repeated: list[str] = []
     for pmid, text, lines in _iter_pubtator_blocks(path):
-        spans, unusual, relations = [], {}, []
-        for number, line in lines:
-            fields = line.split("\t")
-            if len(fields) >= 4 and fields[1][:1].isalpha():
-                relations.append(fields[1:])
-                continue
-            place = f"{path}, line {number}"
-            span = _parse_pubtator_line(fields, len(text), place)
+        mentions, relations = _split_pubtator(lines, path)
+        stated = [(((int(f[1]), int(f[2])),), f[3]) for _, _, f in mentions]
+        counting = _find_counting(text, stated)
+        countings[f"documents whose offsets count {counting} (converted)"] += (
+            counting != "characters"
+        )
+        points, spans, unusual = _offset_points(text, counting), [], {}
+        for place, line, fields in mentions:
+            span = _pubtator_span(fields, points, place)
             words = text[span.start : span.end]
-            place += f", offsets {span.start}-{span.end}"
             _check_words(words, fields[3], place, mismatch, warned)
-            unusual.setdefault(_pubtator_line(pmid, span, words), []).append(line)
+            unusual.setdefault(_pubtator_line(pmid, span, words, points), []).append(line)
             spans.append(span)
         doc_id = _unique_id(pmid, seen)
         repeated += [doc_id] if doc_id != pmid else []
-        yield Document(doc_id, text, spans, _pubtator_meta(pmid, relations, unusual))
+        meta = _pubtator_meta(pmid, relations, unusual)
+        meta |= {"counting": counting} if counting != "characters" else {}
+        yield Document(doc_id, text, spans, meta)
     _print_repeated(path, repeated)
+    _print_losses(path, countings)
     _print_warned(path, warned)
 
 
@@ -666,7 +764,10 @@ def _pubtator_block(doc: Document, losses: Counter) -> str:
         bool(span.fragments) for span in doc.spans
     )
     sections = [f"{pmid}|t|{title}"] + ([f"{pmid}|a|{abstract}"] if found else [])
-    lines = (_pubtator_line(pmid, span, doc.text[span.start : span.end]) for span in doc.spans)
+    points = _offset_points(doc.text, doc.meta.get("counting", "characters"))
+    lines = (
+        _pubtator_line(pmid, span, doc.text[span.start : span.end], points) for span in doc.spans
+    )
     rows = [re.sub(r"[\r\n]", " ", section) for section in sections]
     kept = doc.meta.get("pubtator", {})
     rows += _as_read(lines, kept.get("lines", {}))
@@ -694,22 +795,29 @@ def write_pubtator(
     return written
 
 # %% ../nbs/03_formats.ipynb #49fcf5a3
+def _length(word: str, unit: str) -> int:
+    """How many units of its encoding a word has."""
+    return len(word) if unit == "characters" or word.isascii() else sum(map(_UNITS[unit], word))
+
+
 def _lay_out(
     sentences: Iterable[Sequence[str]],  # words of each sentence
-    starts: Sequence[int] | None = None,  # first character of each word, where it is known
+    starts: Sequence[int] | None = None,  # offset of each word, where it is known
+    unit: str = "characters",  # what the offsets count
 ) -> tuple[str, list[list[int]], list[list[int]]]:
     """A text for words; [start, end] of each word; [first word, one past the last] of sentences."""
     parts: list[str] = []
     words: list[list[int]] = []
     bounds = []
-    position = 0
+    position = place = 0  # in characters, and as the offsets count
     for sentence in sentences:
         first = len(words)
         for word in sentence:
-            gap = starts[len(words)] - position if starts else int(position > 0)
+            gap = starts[len(words)] - place if starts else int(position > 0)
             blank = "\n" if len(words) == first > 0 else " "
             parts += [(blank + " " * gap)[:gap], word]
             words.append([position + gap, position + gap + len(word)])
+            place += gap + _length(word, unit)
             position = words[-1][1]
         bounds.append([first, len(words)])
     return "".join(parts), words, bounds
@@ -720,13 +828,14 @@ def _tagged_document(
     sentences: Sequence[Sequence[str]],  # words
     tags: Sequence[Sequence[str]],  # one for each word
     *,
-    starts: Sequence[int] | None = None,  # first character of each word, where it is known
+    starts: Sequence[int] | None = None,  # offset of each word, where it is known
+    unit: str = "characters",  # what the offsets count
     scheme: str = "IOB2",
     meta: dict | None = None,
     kept: dict | None = None,  # what to keep in `meta["conll"]`
 ) -> Document:
     """A document made of words and tags; `meta` gets "words", "sentences" and "conll"."""
-    text, words, bounds = _lay_out(sentences, starts)
+    text, words, bounds = _lay_out(sentences, starts, unit)
     spans: list[Span] = []
     for (first, past), sentence in zip(bounds, tags):
         spans += tags_to_spans(sentence, words[first:past])
@@ -755,23 +864,56 @@ _MARK = "-DOCSTART-"
 _NAMED = re.compile(r"\((.+)\)")  # the id in a mark
 
 
+_NUMBER = re.compile(r"\d+(?:[-.:]\d+)*\.?")  # a word that only counts: 7, 2-1
+
+
+def _clean_tag(tag: str) -> str:
+    """`tag` without the white space and the invisible characters around it."""
+    return re.sub(r"^[\s\u200b\ufeff]+|[\s\u200b\ufeff]+$", "", tag)
+
+
 @dataclass(frozen=True)
 class _ConllLayout:
     """What the first reading of a CoNLL file shows."""
 
     marked: bool  # there are document marks
-    placed: bool  # columns two and three are offsets
+    unit: str  # what the two columns after the word count as offsets; "" if they are none
     scheme: str
-    tag: int  # column of the tag, counted from 0
 
 
-def _iter_conll_rows(
-    path: str | os.PathLike,
-    sep: str | None,  # None: a tab where the first line of words has one, else spaces
-    tag_column: int,
-) -> Iterator[tuple[int, list[str]]]:
-    """Line number and columns: none for a blank line, one for a document mark."""
-    width, known = 0, set()
+@dataclass(frozen=True)
+class _Columns:
+    """Which columns of a CoNLL file are read."""
+
+    sep: str | None  # None: a tab where the first line of words has one, else spaces
+    word: int | None  # None: the first
+    tag: int
+
+
+def _order_columns(fields: list[str], columns: _Columns, place: str) -> list[str]:
+    """The word, the columns after it, those before it, and last the tag, without blanks."""
+    width, word = len(fields), columns.word or 0
+    if not (-width <= columns.tag < width and -width <= word < width):
+        raise ValueError(
+            f"{place}: {width} columns, so that there is no column {columns.tag} (`tag_column`) or"
+            f" {word} (`word_column`); count columns from 0"
+        )
+    tag, word = columns.tag % width, word % width
+    if tag == word:
+        raise ValueError(
+            f"{place}: column {tag} is both word and tag; say which has the words with"
+            " `word_column`"
+        )
+    others = [i for i in (*range(word + 1, width), *range(word)) if i != tag]
+    return [fields[word], *(fields[i] for i in others), _clean_tag(fields[tag])]
+
+
+def _iter_conll_rows(path: str | os.PathLike, columns: _Columns) -> Iterator[tuple[int, list[str]]]:
+    """Line number and columns, the word first and the tag last; none for a blank line.
+
+    A document mark is one column.
+    """
+    width, known, sep = 0, set(), columns.sep
     for number, line in _iter_lines(path):
         if line.startswith(_MARK) or not line.strip(" \t"):
             yield number, [line] if line.startswith(_MARK) else []
@@ -779,55 +921,70 @@ def _iter_conll_rows(
         sep = sep or ("\t" if "\t" in line else " ")
         fields = re.split(" +", line.strip(" ")) if sep == " " else line.split(sep)
         width = width or len(fields)
-        if len(fields) != width or width < 2 or not fields[0]:
+        place = f"{path}, line {number}"
+        if len(fields) != width or width < 2:
             raise ValueError(
-                f"{path}, line {number}: {len(fields)} columns where {max(width, 2)} are expected,"
-                " or an empty word; check the separator (`sep`) and the line"
+                f"{place}: {len(fields)} columns where {max(width, 2)} are expected; check the"
+                " separator (`sep`) and the line"
             )
-        tag = fields[tag_column] if -width <= tag_column < width else ""
-        if tag not in known and not _TAG.fullmatch(tag):
+        fields = _order_columns(fields, columns, place)
+        if not fields[0]:
+            raise ValueError(f"{place}: an empty word; check the separator (`sep`) and the line")
+        if fields[-1] not in known and not _TAG.fullmatch(fields[-1]):
             raise ValueError(
-                f"{path}, line {number}: column {tag_column} of {width} is no tag (O, or a letter"
-                " of BIESLU, a hyphen and a label); say which column is with `tag_column`"
+                f"{place}: column {columns.tag} of {width} is no tag (O, or a letter of BIESLU, a"
+                " hyphen and a label); say which column is with `tag_column`"
             )
-        known.add(tag)
+        known.add(fields[-1])
         yield number, fields
 
 
-def _has_offsets(fields: list[str], after: int) -> bool:
-    """Whether columns two and three are the word's offsets, not before `after`."""
+def _has_offsets(fields: list[str], after: int, unit: str) -> bool:
+    """Whether the two columns after a word are its offsets, not before `after`."""
     return (
         len(fields) >= 4
         and fields[1].isdecimal()
         and fields[2].isdecimal()
-        and after <= int(fields[1]) == int(fields[2]) - len(fields[0])
+        and after <= int(fields[1]) == int(fields[2]) - _length(fields[0], unit)
     )
 
 
-def _survey_conll(
-    path: str | os.PathLike, scheme: str | None, sep: str | None, tag_column: int
-) -> _ConllLayout:
+def _check_word_column(path: str | os.PathLike, rows: int, numbers: bool, tags: bool):
+    """Raise `ValueError` where the first column was taken for words and holds something else."""
+    if rows > 1 and (numbers or tags):
+        raise ValueError(
+            f"{path}, line 1: the first column holds {'numbers' if numbers else 'tags'} alone, so"
+            " it does not seem to hold the words; say which column does with `word_column`"
+        )
+
+
+def _survey_conll(path: str | os.PathLike, scheme: str | None, columns: _Columns) -> _ConllLayout:
     """The layout of a CoNLL file; reads all of it."""
-    marked, placed, after, width = False, True, 0, 0
+    marked, rows, numbers, tags = False, 0, True, True
+    after = dict.fromkeys(_UNITS, 0)  # those units in which the offsets fit so far
     sentences: list[list[str]] = [[]]
-    for _, fields in _iter_conll_rows(path, sep, tag_column):
+    for _, fields in _iter_conll_rows(path, columns):
         if len(fields) < 2:
             marked = marked or bool(fields)
-            after = after if marked and not fields else 0
+            after = {unit: last if marked and not fields else 0 for unit, last in after.items()}
             sentences.append([])
             continue
-        sentences[-1].append(sys.intern(fields[tag_column]))
-        placed = placed and _has_offsets(fields, after)
-        width, after = len(fields), int(fields[2]) if placed else 0
-    if not marked and not width:
+        rows += 1
+        sentences[-1].append(sys.intern(fields[-1]))
+        numbers = numbers and bool(_NUMBER.fullmatch(fields[0]))
+        tags = tags and bool(_TAG.fullmatch(fields[0]))
+        after = {u: int(fields[2]) for u, last in after.items() if _has_offsets(fields, last, u)}
+    if not marked and not rows:
         raise ValueError(f"{path}, line 1: no words in the file; check that it is complete")
+    if columns.word is None:
+        _check_word_column(path, rows, numbers, tags)
     scheme = scheme or detect_scheme(tags for tags in sentences if any(tag != "O" for tag in tags))
-    return _ConllLayout(marked, placed and width > 0, scheme, tag_column % max(width, 1))
+    return _ConllLayout(marked, next(iter(after), "") if rows else "", scheme)
 
 # %% ../nbs/03_formats.ipynb #b8fdcfac
 def _begins_document(layout: _ConllLayout, before: list, rows: list) -> bool:
     """Whether the sentence `rows` begins a document, without a mark saying so."""
-    if layout.placed and not layout.marked:
+    if layout.unit and not layout.marked:
         return int(rows[0][1]) < int(before[-1][2])
     return not layout.marked
 
@@ -856,17 +1013,17 @@ def _group_conll(rows: Iterable[tuple[int, list[str]]], layout: _ConllLayout) ->
 def _conll_document(doc_id: str, mark: str, sentences: list, layout: _ConllLayout) -> Document:
     """The document of the rows of its sentences."""
     rows = [fields for sentence in sentences for fields in sentence]
-    by_sentence = not (layout.marked or layout.placed)
+    by_sentence = not (layout.marked or layout.unit)
     kept: dict = {} if by_sentence else {"docstart": mark}
-    used = {0, layout.tag, *((1, 2) if layout.placed else ())}
-    if rows and len(rows[0]) > len(used):
-        others = [i for i in range(len(rows[0])) if i not in used]
-        kept["columns"] = [[fields[i] for i in others] for fields in rows]
+    first = 3 if layout.unit else 1
+    if rows and len(rows[0]) > first + 1:
+        kept["columns"] = [fields[first:-1] for fields in rows]
     return _tagged_document(
         doc_id,
         [[fields[0] for fields in sentence] for sentence in sentences],
-        [[fields[layout.tag] for fields in sentence] for sentence in sentences],
-        starts=[int(fields[1]) for fields in rows] if layout.placed else None,
+        [[fields[-1] for fields in sentence] for sentence in sentences],
+        starts=[int(fields[1]) for fields in rows] if layout.unit else None,
+        unit=layout.unit or "characters",
         scheme=layout.scheme,
         meta={"unit": "sentence"} if by_sentence else {},
         kept=kept,
@@ -879,6 +1036,7 @@ def iter_conll(
     scheme: str | None = None,  # "IOB1", "IOB2", "IOBES", "BILOU"; None: see `detect_scheme`
     sep: str | None = None,  # None: tab where the first line of words has one, else spaces
     tag_column: int = -1,  # counted from 0, or from the end if negative
+    word_column: int | None = None,  # None: the first, unless it only counts or holds tags
 ) -> Iterator[Document]:
     """Documents of a CoNLL file, one at a time.
 
@@ -886,12 +1044,15 @@ def iter_conll(
     a number. `meta` holds "words", "sentences", perhaps "unit", and in "conll" the "columns", the
     "docstart" (the mark) and how many "invalid_tags" there were; their sum is printed.
     """
-    layout = _survey_conll(path, scheme, sep, tag_column)
+    columns = _Columns(sep, word_column, tag_column)
+    layout = _survey_conll(path, scheme, columns)
+    if layout.unit not in ("", "characters"):
+        print(f"{path}: offsets count {layout.unit} (converted)")
     stem = Path(path).name.removesuffix(".gz").rpartition(".")[0] or Path(path).name
     seen: Counter = Counter()
     repeated: list[str] = []
     invalid = 0
-    groups = _group_conll(_iter_conll_rows(path, sep, tag_column), layout)
+    groups = _group_conll(_iter_conll_rows(path, columns), layout)
     for number, (mark, sentences) in enumerate(groups, 1):
         named = _NAMED.search(mark)
         doc_id = _unique_id(named[1] if named else f"{stem}-{number}", seen)
@@ -909,9 +1070,11 @@ def read_conll(
     scheme: str | None = None,  # "IOB1", "IOB2", "IOBES", "BILOU"; None: see `detect_scheme`
     sep: str | None = None,  # None: tab where the first line of words has one, else spaces
     tag_column: int = -1,  # counted from 0, or from the end if negative
+    word_column: int | None = None,  # None: the first, unless it only counts or holds tags
 ) -> list[Document]:
     """All documents of a CoNLL file; see `iter_conll`."""
-    return list(iter_conll(path, scheme=scheme, sep=sep, tag_column=tag_column))
+    options = {"scheme": scheme, "sep": sep, "tag_column": tag_column, "word_column": word_column}
+    return list(iter_conll(path, **options))
 
 # %% ../nbs/03_formats.ipynb #f94a22b4
 def _text_sentences(text: str, words: Sequence[tuple[int, int]]) -> list[list[int]]:
@@ -974,7 +1137,7 @@ def _conll_block(doc: Document, losses: Counter, options: dict) -> str:
                     f"document {doc.id!r}: the word at {start}-{end} would be read as a document"
                     " mark; remove the document or the word"
                 )
-            if any(options["sep"] in field or "\n" in field for field in fields):
+            if any(options["sep"] in field or re.search(r"[\r\n]", field) for field in fields):
                 raise ValueError(
                     f"document {doc.id!r}: the word at {start}-{end}, its tag or another column"
                     " holds the separator or a line break; write with another `sep`"
@@ -1014,10 +1177,11 @@ def write_conll(
     options = {"scheme": scheme, "sep": sep, "offsets": offsets, "columns": columns}
     written, marked, end = 0, False, 1
     with open_atomic(path) as file:
-        for doc in docs:
+        for doc, following in pairwise(chain(docs, [None])):
             words = doc_words(doc)
             restarts = not written or (offsets and words and words[0][0] < end)
-            needed = marked or not ("unit" in doc.meta or restarts)  # to end the one before it
+            only = not written and following is None and not offsets  # to hold its sentences together
+            needed = marked or "unit" not in doc.meta and (only or not restarts)
             mark = _conll_mark(doc, needed)
             marked, end = marked or bool(mark), words[-1][1] if words else 0
             file.write((mark + "\n\n" if mark else "") + _conll_block(doc, losses, options))
@@ -1049,7 +1213,8 @@ def _parse_cells(cells: list[str], place: str) -> list[tuple[str, str, str]]:
             f"{place}: the lists have {', '.join(str(len(items)) for items in lists)} items and"
             " must be equally long; check that the file is complete"
         )
-    return list(zip(*lists))
+    words, *tags = lists
+    return list(zip(words, *(map(_clean_tag, column) for column in tags)))
 
 
 def _split_marked(triples: list[tuple[str, str, str]], place: str) -> list[list[tuple]]:
@@ -1186,7 +1351,23 @@ def _import_bioc():
     return bioc
 
 
-def _load_bioc(path: Path):
+def _flatten_xml(data: bytes, losses: Counter) -> bytes:
+    """A BioC file without comments and without elements inside of texts, whose words stay."""
+    from lxml import etree
+
+    root = etree.fromstring(data, etree.XMLParser(remove_comments=True, remove_pis=True))
+    for leaf in root.iter("text", "infon", "id", "source", "date", "key"):
+        losses["elements inside of texts, whose words are kept"] += len(leaf)
+        etree.strip_tags(leaf, "*")
+    for box in root.iter("document", "passage", "sentence", "annotation"):
+        keys = [infon.get("key") for infon in box.iterchildren("infon")]
+        losses["infons with the key of another, which is kept"] += len(keys) - len(set(keys))
+        if len(box.findall("text")) > 1:
+            raise ValueError("an element with two texts; join them, or give each a passage")
+    return etree.tostring(root, encoding="UTF-8")
+
+
+def _load_bioc(path: Path, losses: Counter):
     """The collection of a BioC file."""
     bioc = _import_bioc()
     path = local_path(path)
@@ -1194,32 +1375,36 @@ def _load_bioc(path: Path):
         raise FileNotFoundError(f"{path}: there is no such file; check the path")
     data = path.read_bytes()
     try:
-        return bioc.biocxml.load(io.BytesIO(data))
+        return bioc.biocxml.load(io.BytesIO(_flatten_xml(data, losses)))
     except SyntaxError as error:  # of XML, raised by lxml
+        read_text(path)  # names the line, if the bytes do not fit the encoding
         line = error.lineno or 1
         raise ValueError(f"{path}, line {line}: not well-formed XML; check the file") from None
     except OSError:  # so lxml says that bytes do not fit the encoding
         read_text(path)  # names the line, if the encoding is UTF-8
         raise ValueError(f"{path}: bytes do not fit the encoding that the file names") from None
-    except (TypeError, ValueError, KeyError):
+    except (TypeError, ValueError, KeyError) as error:
+        if "two texts" in str(error):
+            raise ValueError(f"{path}: {error}") from None
         raise ValueError(
             f"{path}: XML, but not BioC: an id, an offset or a length is missing or no number;"
             " check the file with `bioc.validate`"
         ) from None
 
 
-def _bioc_text(document, place: str) -> str:
+def _bioc_text(document, place: str, unit: str = "characters") -> str:
     """The text of a BioC document, each passage where it says it is."""
-    text = ""
+    text, length = "", 0
     for passage in document.passages:
         for part in [passage] if passage.text else passage.sentences:
-            gap = part.offset - len(text)
+            gap, words = part.offset - length, part.text or ""
             if gap < 0:
                 raise ValueError(
                     f"{place}: the passage or sentence at offset {part.offset} begins before the"
-                    " end of the one before it; were offsets counted in bytes?"
+                    " end of the one before it; check how offsets were counted"
                 )
-            text += ("\n" + " " * gap)[:gap] + (part.text or "")
+            text += ("\n" + " " * gap)[:gap] + words
+            length += gap + _length(words, unit)
     return text
 
 
@@ -1239,6 +1424,49 @@ def _bioc_parts(annotation) -> tuple[tuple[int, int], ...]:
     return tuple(sorted((place.offset, place.end) for place in annotation.locations))
 
 
+def _fitting_unit(document) -> str:
+    """What the offsets of a BioC document count, by the words of its annotations."""
+    stated = [(_bioc_parts(a), a.text) for a in _bioc_annotations(document) if a.text]
+    best, most, whole = "characters", -1, 0
+    for unit in _UNITS:
+        try:
+            text = _bioc_text(document, "", unit)
+        except ValueError:
+            continue
+        points = _offset_points(text, unit)
+        fitting = sum(_agrees(text, parts, words, points) for parts, words in stated)
+        if unit == "characters" and fitting == len(stated):
+            return unit
+        whole += fitting == len(stated)
+        if fitting > most:
+            best, most = unit, fitting
+    return best if whole < 2 else "characters"
+
+
+def _count_characters(document) -> str:
+    """Change the offsets of a BioC document to characters; what they counted."""
+    boxes = [box for box in _bioc_boxes(document) if hasattr(box, "offset")]
+    if all((box.text or "").isascii() for box in boxes):
+        return "characters"
+    unit = _fitting_unit(document)
+    if unit != "characters":
+        points = _offset_points(_bioc_text(document, "", unit), unit)
+        places = {offset: place for place, offset in zip(points[::-1], range(len(points))[::-1])}
+        for box in boxes:
+            box.offset = places.get(box.offset, len(points) - 1)
+        for location in (place for a in _bioc_annotations(document) for place in a.locations):
+            parts = _place_parts([(location.offset, location.end)], points)
+            if parts:
+                (location.offset, end), *_ = parts
+                location.length = end - location.offset
+    return unit
+
+
+def _bioc_type(annotation) -> str:
+    """The entity type of an annotation; empty if it has none."""
+    return (annotation.infons.get("type") or "").strip()
+
+
 def _bioc_span(annotation, text: str, place: str) -> Span:
     """The span of an annotation in `text`."""
     parts = _bioc_parts(annotation)
@@ -1252,7 +1480,7 @@ def _bioc_span(annotation, text: str, place: str) -> Span:
             f"{place}: offsets {ends[0]}-{ends[-1]} are not inside the text of {len(text)}"
             " characters, or locations overlap; were offsets counted in bytes?"
         )
-    label = annotation.infons.get("type")
+    label = _bioc_type(annotation)
     if not label:
         raise ValueError(f"{place}: no infon with the key 'type', which names the entity type")
     return Span(
@@ -1284,7 +1512,8 @@ def iter_bioc(
     Needs the extra `bioc`. Format: Comeau et al. (2013), https://doi.org/10.1093/database/bat064
     """
     _check_option("mismatch", mismatch, ("error", "warn"))
-    collection = _load_bioc(Path(path))
+    losses: Counter = Counter()
+    collection = _load_bioc(Path(path), losses)
     if not collection.documents:
         raise ValueError(f"{path}, line 1: no document in the file; check that it is complete")
     seen: Counter = Counter()
@@ -1292,6 +1521,12 @@ def iter_bioc(
     repeated: list[str] = []
     for number, document in enumerate(collection.documents, 1):
         place = f"{path}, document {number}"
+        unit = _count_characters(document)
+        losses[f"documents whose offsets count {unit} (converted)"] += unit != "characters"
+        nowhere = sum(
+            not item.locations for box in _bioc_boxes(document) for item in box.annotations
+        )
+        losses["annotations without a location, which are no spans"] += nowhere
         text = _bioc_text(document, place)
         spans = []
         for annotation in _bioc_annotations(document):
@@ -1304,6 +1539,7 @@ def iter_bioc(
         repeated += [doc_id] if document.id and doc_id != document.id else []
         yield _bioc_document(Document(doc_id, text, spans), document, collection)
     _print_repeated(path, repeated)
+    _print_losses(path, losses)
     _print_warned(path, warned)
 
 
@@ -1347,7 +1583,7 @@ def _bioc_annotation(doc: Document, span: Span, number: str):
     annotation.id, annotation.text = number, span_text(doc, span)
     annotation.infons = {"type": span.label}
     annotation.infons |= {"identifier": span.concept} if span.concept else {}
-    for start, end in span.fragments or ((span.start, span.end),):
+    for start, end in _parts(span):
         annotation.add_location(bioc.BioCLocation(start, end - start))
     return annotation
 
@@ -1373,12 +1609,13 @@ def _match_annotations(doc: Document, annotations: list) -> dict[int, object]:
     """Index of a span to its annotation: at the same place, with the same type if possible."""
     waiting: dict[tuple, list] = {}
     for annotation in annotations:
-        waiting.setdefault(_bioc_parts(annotation), []).append(annotation)
+        parts = _join_parts(doc.text, _bioc_parts(annotation))
+        waiting.setdefault(parts, []).append(annotation)
     matched: dict[int, object] = {}
     for same_type in (True, False):
         for i, span in enumerate(doc.spans):
-            there = waiting.get(span.fragments or ((span.start, span.end),), [])
-            fitting = [a for a in there if not same_type or a.infons.get("type") == span.label]
+            there = waiting.get(_parts(span), [])
+            fitting = [a for a in there if not same_type or _bioc_type(a) == span.label]
             if i not in matched and fitting:
                 matched[i] = fitting[0]
                 there.remove(fitting[0])
@@ -1401,7 +1638,8 @@ def _bioc_record(doc: Document, losses: Counter):
             box.add_annotation(_bioc_annotation(doc, span, next(free)))
         else:
             infons = matched[i].infons
-            infons["type"] = span.label
+            if _bioc_type(matched[i]) != span.label:
+                infons["type"] = span.label
             if span.concept != (infons.get("identifier") or ""):
                 infons["identifier"] = span.concept
     return document
@@ -1499,6 +1737,7 @@ def _dataset_tags(row: dict, column: str, names: Sequence[str] | None, place: st
         if not all(isinstance(tag, int) and 0 <= tag < len(names) for tag in tags):
             raise ValueError(f"{place}: a tag is no number below {len(names)}; check `names`")
         tags = [names[tag] for tag in tags]
+    tags = [_clean_tag(tag) if isinstance(tag, str) else tag for tag in tags]
     if not all(isinstance(tag, str) and _TAG.fullmatch(tag) for tag in tags):
         raise ValueError(
             f"{place}: a tag is neither O nor a letter of BIESLU, a hyphen and a label; check the"
@@ -1552,6 +1791,8 @@ def from_datasets(
             f"the dataset has the columns {sorted(columns)}; it needs id, text and spans, or words"
             f" and tags (now {tokens!r} and {tags!r}; name them with tokens=... and tags=...)"
         )
-    return [
-        dict_to_document({**row, "meta": json.loads(row.get("meta") or "{}")}) for row in dataset
-    ]
+    losses: Counter = Counter()
+    rows = ({**row, "meta": json.loads(row.get("meta") or "{}")} for row in dataset)
+    docs = [_row_to_document(row, losses) for row in rows]
+    _print_losses("dataset", losses)
+    return docs

@@ -1,9 +1,11 @@
 """What all tests share: real corpora, the packaged encoder, and no network."""
 
 import os
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+import brat_rules
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -38,3 +40,32 @@ def encoder_dir() -> str:
     folder = Path(spec.origin).parent / "model"
     assert (folder / "config.json").is_file(), f"no encoder in {folder}"
     return str(folder)
+
+
+@pytest.fixture(autouse=True)
+def brat_reads_what_is_written(monkeypatch):
+    """Hold every brat file that a test writes in this process against brat's own rules.
+
+    Exempt are lines that a reader kept from a file, and documents whose source counts offsets in
+    another way: they come back as they were.
+    """
+    from clinical_ner import core, formats
+
+    kept, other_counting, check_document = set(), set(), core.Document.__post_init__
+
+    def remember(doc):
+        check_document(doc)
+        kept.update(line.removesuffix("\r") for line in doc.meta.get("brat", ()))
+        other_counting.update([doc.id] if "counting" in doc.meta else [])
+
+    @contextmanager
+    def open_checked(path, *mode):
+        with core.open_atomic(path, *mode) as file:
+            yield file
+        note = Path(path).with_suffix(".txt")
+        checked = Path(path).suffix == ".ann" and note.is_file()
+        if checked and note.stem not in other_counting:
+            assert brat_rules.faults(Path(path), note, kept) == [], Path(path).name
+
+    monkeypatch.setattr(core.Document, "__post_init__", remember)
+    monkeypatch.setattr(formats, "open_atomic", open_checked)
