@@ -179,8 +179,8 @@ class Mistakes:
         return self.items[position]
 
     def counts(self):
-        """A table (`Scores`) of kinds: how many cases, gold spans and found spans each has."""
-        from clinical_ner.metrics import Scores
+        """A table (`Scores`) of kinds: how many cases, gold spans and predicted spans each has."""
+        from clinical_ner.metrics import Scores, _type_note
 
         rows = {kind: {"cases": 0, "gold": 0, "predicted": 0} for kind in KINDS}
         for item in self.items:
@@ -189,7 +189,9 @@ class Mistakes:
             row["gold"] += len(item.gold)
             row["predicted"] += len(item.pred)
         total = {name: sum(row[name] for row in rows.values()) for name in rows["correct"]}
-        return Scores(rows | {"all": total})
+        gold = [span for item in self.items for span in item.gold]
+        pred = [span for item in self.items for span in item.pred]
+        return Scores(rows | {"all": total}, _type_note(gold, pred))
 
     def select(
         self,

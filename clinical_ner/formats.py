@@ -1180,7 +1180,9 @@ def write_conll(
         for doc, following in pairwise(chain(docs, [None])):
             words = doc_words(doc)
             restarts = not written or (offsets and words and words[0][0] < end)
-            only = not written and following is None and not offsets  # to hold its sentences together
+            only = (
+                not written and following is None and not offsets
+            )  # to hold its sentences together
             needed = marked or "unit" not in doc.meta and (only or not restarts)
             mark = _conll_mark(doc, needed)
             marked, end = marked or bool(mark), words[-1][1] if words else 0

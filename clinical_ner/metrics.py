@@ -177,6 +177,31 @@ def pair_documents(
     _check_texts(pairs)
     return pairs
 
+
+def _type_note(gold: Iterable[Span], pred: Iterable[Span]) -> str:
+    """The types that occur on one side only, with their numbers; empty if there are none."""
+    gold, pred = (Counter(span.label for span in side) for side in (gold, pred))
+    alone = {
+        side: Counter({label: n for label, n in own.items() if label not in other})
+        for side, own, other in (("gold", gold, pred), ("pred", pred, gold))
+    }
+    told = []
+    for side, counts in alone.items():
+        common = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:10]
+        rows = [f"{label} {count:,}" for label, count in common]
+        rows += [f"and {len(counts) - 10:,} more"] if len(counts) > 10 else []
+        told += [f"types in {side} only: {', '.join(rows)}"] if rows else []
+    folded = {label.casefold() for label in alone["gold"]}
+    if any(label.casefold() in folded for label in alone["pred"]):
+        told.append("some of them differ only in upper and lower case; `relabel` one side")
+    return "\n".join(told)
+
+
+def _caption(text: str, gold: Iterable[Document], pred: Iterable[Document]) -> str:
+    """`text`, and below it the types that occur on one side only."""
+    note = _type_note(*([span for doc in side for span in doc.spans] for side in (gold, pred)))
+    return "\n".join(filter(None, (text, note)))
+
 # %% ../nbs/09_metrics.ipynb #64609e44
 def _augment(root: int, choices: dict, mate: dict[int, int], owner: dict[int, int]):
     """Match gold span `root` as well, moving earlier matches aside where that makes room."""
@@ -407,7 +432,7 @@ def evaluate(
 
     Strict: same type and the same characters. Lenient: same type and a shared character.
     `support` counts gold spans, `predicted` found ones. Documents that do not belong together
-    raise `ValueError` (see `pair_documents`).
+    raise `ValueError` (see `pair_documents`). The caption names the types of one side only.
     """
     sides = _sides(pair_documents(gold, pred))[:2]
     names, rows = _group_spans(sides, by)
@@ -420,7 +445,7 @@ def evaluate(
     totals = pooled[0, 2], pooled[0, 0]
     table["micro"] = _row(_prf(pooled), *totals)
     table["macro"] = _row(figures.sum(axis=0) / max(1, len(names)), *totals)
-    return Scores(table)
+    return Scores(table, _caption("", *(side.docs for side in sides)))
 
 # %% ../nbs/09_metrics.ipynb #46cb4749
 N2C2_TYPES = (
@@ -492,7 +517,8 @@ def n2c2_scores(
     totals = pooled[0, 2], len(sides[1].spans)
     rows["micro"] = _row(_prf(pooled), *totals)
     rows["macro"] = _row(_prf(by_doc).sum(axis=0) / max(1, len(pairs)), *totals)
-    return Scores(rows, _n2c2_caption(golds, preds, totals[1] - pooled[:, 0]))
+    caption = _n2c2_caption(golds, preds, totals[1] - pooled[:, 0])
+    return Scores(rows, _caption(caption, *(side.docs for side in sides)))
 
 # %% ../nbs/09_metrics.ipynb #fba7e952
 _SEMEVAL_MODES = ("strict", "exact", "partial", "type")
@@ -546,7 +572,8 @@ def _semeval_table(sides: tuple[_Side, _Side], names: list[str], candidates, mod
     }
     paired = right[_match_in_turn(g, p)]
     totals = int(paired.sum()), int((~paired).sum()), *(len(side.spans) for side in sides)
-    return Scores(rows | {"micro": _semeval_row(*totals, mode)}, f"SemEval-2013, mode {mode}")
+    caption = _caption(f"SemEval-2013, mode {mode}", *(side.docs for side in sides))
+    return Scores(rows | {"micro": _semeval_row(*totals, mode)}, caption)
 
 
 def semeval_modes(
@@ -908,7 +935,8 @@ def seqeval_scores(
     """
     sequences: tuple[list, list] = [], []
     losses = Counter(), Counter()
-    for pair in pair_documents(gold, pred):
+    pairs = pair_documents(gold, pred)
+    for pair in pairs:
         words = doc_words(pair[0])
         for side, doc in enumerate(pair):
             tags, lost = _through_tags(doc, words, None, "IOB2")
@@ -922,7 +950,7 @@ def seqeval_scores(
         name.removesuffix(" avg"): {key.removesuffix("-score"): value for key, value in row.items()}
         for name, row in report.items()
     }
-    return Scores(rows, caption)
+    return Scores(rows, _caption(caption, *zip(*pairs)) if pairs else caption)
 
 # %% ../nbs/09_metrics.ipynb #a4a869f2
 def mention_words(doc: Document, words: list[tuple[int, int]], span: Span) -> tuple[str, ...]:
@@ -1151,7 +1179,7 @@ def bootstrap(
             f"method {method!r}, level {level}, resamples {resamples}: use 'percentile' or 'bca',"
             " a level between 0 and 1, and at least one resample"
         )
-    gold, columns = list(gold), _figure_columns(figures)
+    gold, pred, columns = list(gold), list(pred), _figure_columns(figures)
     names, counts = _document_counts(gold, pred, by)
     _check_names(names, ("micro", "macro"))
     values = _averaged_figures(counts.sum(axis=0))[:, columns]
@@ -1166,9 +1194,8 @@ def bootstrap(
         for k, figure in enumerate(figures):
             cells = values[i, k], limits[0, i, k], limits[1, i, k]
             rows[name] |= zip((figure, f"{figure}_low", f"{figure}_high"), map(float, cells))
-    return Scores(
-        rows, f"{100 * level:g}% intervals, {method}, {resamples:,} times {_unit_note(gold)}"
-    )
+    caption = f"{100 * level:g}% intervals, {method}, {resamples:,} times {_unit_note(gold)}"
+    return Scores(rows, _caption(caption, gold, pred))
 
 # %% ../nbs/09_metrics.ipynb #aea2ae0d
 def _swap(first: np.ndarray, second: np.ndarray, columns: list, resamples: int, seed: int):
@@ -1207,6 +1234,7 @@ def compare_systems(
     if resamples < 1:
         raise ValueError(f"resamples {resamples}: use at least one exchange, better thousands")
     gold, columns = list(gold), _figure_columns(figures)
+    pred_a, pred_b = list(pred_a), list(pred_b)
     counted = [_document_counts(gold, pred, by) for pred in (pred_a, pred_b)]
     names = _in_order(set(counted[0][0]) | set(counted[1][0]))
     _check_names(names, ("micro", "macro"))
@@ -1223,7 +1251,10 @@ def compare_systems(
     rows = {
         name: dict(zip(keys, row)) for name, row in zip([*names, "micro", "macro"], table.tolist())
     }
-    return Scores(rows, f"b less a; p by {resamples:,} exchanges, {_unit_note(gold)}")
+    caption = f"b less a; p by {resamples:,} exchanges, {_unit_note(gold)}"
+    for name, pred in (("a", pred_a), ("b", pred_b)):
+        caption += "".join(f"\n{name}: {line}" for line in _caption("", gold, pred).splitlines())
+    return Scores(rows, caption)
 
 # %% ../nbs/09_metrics.ipynb #3484aa5c
 def _graded(gold, pred, mode: str) -> tuple[np.ndarray, np.ndarray, int]:

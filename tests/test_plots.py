@@ -56,7 +56,7 @@ def closed_figures():
 
 def many_types(count):
     """One document for each of `count` types, twice, with long and odd names."""
-    names = [f"T{i:03d} $x_{i}$ <b>" + "long " * (i % 12) for i in range(count)]
+    names = [f"T{i:03d} $x_{i}$ <b>" + " long" * (i % 12) for i in range(count)]
     docs = [Document(str(i), "some words", [Span(0, 4, name)]) for i, name in enumerate(names)]
     return docs + [replace(doc, id=doc.id + "b") for doc in docs], names
 
