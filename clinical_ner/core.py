@@ -653,7 +653,9 @@ def _offset_points(text: str, counting: str) -> Sequence[int]:
     """Position in `text` of each offset that `counting` gives, the last for the end."""
     if counting == "characters":
         return range(len(text) + 1)
-    size = _UNITS[counting.partition(",")[0]]
+    size = _UNITS.get(counting.partition(",")[0])
+    if size is None:
+        raise ValueError(f"counting={counting!r} is unknown; use one of {', '.join(_UNITS)}")
     skipped = {0} if _MARK in counting and text.startswith("\ufeff") else set()
     if _LINE_ENDS in counting:
         skipped |= {match.start() for match in re.finditer("\r(?=\n)", text)}

@@ -423,11 +423,16 @@ def _match_bounds(
     return matched
 
 
+_LINE_BREAKS = (
+    "\t\n\x0b\x0c\r\x1c\x1d\x1e\x85\u2028\u2029"  # where brat may end a line; and the tab
+)
+
+
 def _cut_parts(text: str, span: Span) -> list[tuple[int, int]]:
     """The parts of a span that brat can hold: cut at line ends and tabs, without blanks there."""
     parts = []
     for start, end in _parts(span):
-        for piece in re.finditer(r"[^\t\r\n]+", text[start:end]):
+        for piece in re.finditer(f"[^{_LINE_BREAKS}]+", text[start:end]):
             first, past, words = start + piece.start(), start + piece.end(), piece[0]
             first += len(words) - len(words.lstrip()) if first > start else 0
             past -= len(words) - len(words.rstrip()) if past < end else 0
@@ -475,7 +480,7 @@ def _concept_line(
     doc: Document, span: Span, target: str, numbers: dict[str, int], source: str
 ) -> str:
     """An N line for the concept of a mention; a note where it has no database before it."""
-    if re.search(r"[\t\r\n]", span.concept):
+    if re.search(f"[{_LINE_BREAKS}]", span.concept):
         raise ValueError(
             f"document {doc.id!r}: the concept of span {span.start}-{span.end} holds a tab or a"
             " line break, which brat files cannot hold; rename it"
@@ -561,8 +566,8 @@ def _check_file_ids(doc_id: str, seen: set[str]):
 def _brat_file(doc: Document, losses: Counter, source: str = "") -> str:
     """The content of an .ann file; a byte order mark stays before an unchanged first line."""
     lines = _brat_lines(doc, losses, source)
-    if doc.spans and "\r\n" in doc.text and "counting" not in doc.meta:
-        losses["documents whose Windows line ends count as one character, as in brat"] += 1
+    if doc.spans and "\r\n" in doc.text and not doc.meta.get("counting"):
+        losses['documents whose Windows line ends count as one (two: counting="characters")'] += 1
     first = doc.meta.get("brat", [""])[0]
     mark = "\ufeff" if first == "\ufeff" + lines[0] else ""
     return mark + "\n".join(lines)
@@ -592,6 +597,7 @@ def write_brat(
     *,
     texts: bool = True,  # write the .txt files too
     concept_source: str = "",  # database of concepts that name none, such as "MESH" or "UMLS"
+    counting: str | None = None,  # "characters": a Windows line end is two; None: one, or as read
 ) -> int:  # how many documents were written
     """Write documents in brat's standoff format; the inverse of `read_brat`.
 
@@ -605,6 +611,7 @@ def write_brat(
     losses: Counter = Counter()
     seen: set[str] = set()
     for doc in docs:
+        doc = doc if counting is None else replace(doc, meta=doc.meta | {"counting": counting})
         _write_brat_document(doc, folder, losses, seen, texts, concept_source)
     _print_losses(folder, losses)
     return len(seen)

@@ -4,7 +4,10 @@ Reference: nlplab/brat, server/src/annotation.py (TextAnnotations), read by beha
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
+
+from clinical_ner.core import Document
 
 REFERENCES = {"R": r"(\S+) \S+:(\S+) \S+:(\S+)", "A": r"\S+ (\S+).*", "M": r"\S+ (\S+).*"}
 
@@ -27,7 +30,9 @@ def mention_fault(data: str, tail: str, text: str) -> str:
         if any(end >= first and start < past for first, past in parts[:i]):
             return "parts overlap"
     words = " ".join(text[start:end] for start, end in parts)
-    if "\n" in words or "\t" in words:
+    if (
+        len((words + "x").splitlines()) > 1 or "\t" in words
+    ):  # some versions of brat cut at all of them
         return "a line end or a tab in the mention"
     if not tail.startswith("\t") or tail[1 : 1 + len(words)] != words:
         return "text column differs from the text"
@@ -65,3 +70,28 @@ def faults(ann: Path, note: Path, exempt=()) -> list[str]:
         seen.add(key)
         found += [f"line {number}: {fault}"] if fault else []
     return found
+
+
+def as_brat_holds(doc: Document) -> Document:
+    """`doc` without the line ends and tabs, and the blanks beside them, at the ends of mentions."""
+    spans = []
+    for span in doc.spans:
+        parts = []
+        for start, end in span.fragments or ((span.start, span.end),):
+            before = re.match(r"\s*", doc.text[start:end])[0]
+            start += (
+                len(before)
+                if re.search(r"[\t\n\x0b\x0c\r\x1c-\x1e\x85\u2028\u2029]", before)
+                else 0
+            )
+            behind = re.search(r"\s*$", doc.text[start:end])[0]
+            end -= (
+                len(behind)
+                if re.search(r"[\t\n\x0b\x0c\r\x1c-\x1e\x85\u2028\u2029]", behind)
+                else 0
+            )
+            parts += [(start, end)] if start < end else []
+        if parts:
+            place = {"start": parts[0][0], "end": parts[-1][1]}
+            spans.append(replace(span, **place, fragments=tuple(parts) if parts[1:] else ()))
+    return replace(doc, spans=spans)

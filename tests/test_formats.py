@@ -1,12 +1,12 @@
 """Readers and writers of annotated text: round trips of random documents, and bad input."""
 
 import gzip
-import re
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from brat_rules import as_brat_holds
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -66,23 +66,6 @@ def documents(draw, characters=CHARACTERS, fragments=True) -> Document:
 
 def with_concepts(spans) -> list:
     return sorted((span, span.concept) for span in spans)
-
-
-def as_brat_holds(doc: Document) -> Document:
-    """`doc` without the line ends and tabs, and the blanks beside them, at the ends of mentions."""
-    spans = []
-    for span in doc.spans:
-        parts = []
-        for start, end in span.fragments or ((span.start, span.end),):
-            before = re.match(r"\s*", doc.text[start:end])[0]
-            start += len(before) if re.search(r"[\t\r\n]", before) else 0
-            behind = re.search(r"\s*$", doc.text[start:end])[0]
-            end -= len(behind) if re.search(r"[\t\r\n]", behind) else 0
-            parts += [(start, end)] if start < end else []
-        if parts:
-            place = {"start": parts[0][0], "end": parts[-1][1]}
-            spans.append(replace(span, **place, fragments=tuple(parts) if parts[1:] else ()))
-    return replace(doc, spans=spans)
 
 
 @given(doc=documents())
