@@ -1,0 +1,377 @@
+"""Input that used to change a result without a word: it is read right, or it is an error."""
+
+import json
+
+import pytest
+
+from clinical_ner.core import Document, Span, read_jsonl, write_jsonl
+from clinical_ner.formats import (
+    from_datasets,
+    read_bioc,
+    read_brat,
+    read_conll,
+    read_pubtator,
+    write_brat,
+    write_conll,
+    write_pubtator,
+)
+
+SECRET = "Zyxomab"  # stands for the words of a note: no error may hold it
+
+
+def refused(read, path, **options) -> str:
+    with pytest.raises(ValueError) as caught:
+        read(path, **options)
+    assert SECRET not in str(caught.value).replace(str(path.parent), "")
+    return str(caught.value).replace(f"{path.parent}/", "")
+
+
+# JSON lines
+
+
+def jsonl(tmp_path, *rows):
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+TEXT = f"{SECRET} for gout"
+DRUG = {"start": 0, "end": 7, "label": "Drug"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"spans": [DRUG]},
+        {"entities": [{"id": 4, "start_offset": 0, "end_offset": 7, "label": "Drug"}]},
+        {"label": [[0, 7, "Drug"]]},
+        {"labels": [[0, 7, "Drug"]], "Comments": []},
+        {"ents": [DRUG]},
+        {"entities": [DRUG], "relations": []},
+        {"spans": [DRUG | {"token_start": 0, "token_end": 0}], "tokens": [{"text": "x"}]},
+        {"spans": [DRUG | {"text": SECRET}], "answer": "accept"},
+    ],
+)
+def test_known_forms_of_json_lines(tmp_path, fields):
+    doc = read_jsonl(jsonl(tmp_path, {"id": 7, "text": TEXT} | fields))[0]
+    assert (doc.id, doc.spans) == ("7", (Span(0, 7, "Drug"),))
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"annotations": [DRUG]}, "'annotations'"),
+        ({"annotations": {"entities": [[0, 7, "Drug"]]}}, "'annotations'"),
+        ({"spans": [], "annotations": [DRUG]}, "'annotations'"),
+        ({"spans": [DRUG], "mentions": [[0, 7, "Drug"]]}, "'mentions'"),
+        ({"spans": [DRUG], "entities": [DRUG]}, "'spans'"),
+        ({"tags": ["B-Drug", "O", "O"]}, "'tags'"),
+        ({"spans": [DRUG], "words": [[0, 7]]}, "'words'"),
+        ({"result": {"value": [{"start": 0}]}}, "'result'"),
+        ({"spans": {"start": 0, "end": 7}}, "'spans' must be a list"),
+    ],
+)
+def test_annotations_under_an_unknown_key(tmp_path, fields, named):
+    plain, odd = {"id": "a", "text": TEXT}, {"id": "b", "text": TEXT} | fields
+    told = refused(read_jsonl, jsonl(tmp_path, plain, odd))
+    assert told.startswith("a.jsonl, line 2: ") and named in told
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"start": 1.9},
+        {"start": 0.0},
+        {"start": "0"},
+        {"start": False},
+        {"start": None},
+        {"end": [7]},
+        {"end": 99},
+        {"end": -1},
+        {"score": float("nan")},
+        {"score": float("inf")},
+        {"score": 99},
+        {"score": "0.5"},
+        {"score": True},
+        {"label": None},
+        {"label": ["Drug"]},
+        {"label": ""},
+        {"label": " "},
+        {"label": "Drug "},
+        {"label": 3},
+        {"concept": 4},
+        {"fragments": [[0, 3.5], [5, 7]]},
+        {"fragments": [0, 7]},
+        {"text": "Rash"},
+    ],
+)
+def test_values_that_are_not_cast(tmp_path, change):
+    good = {"id": "a", "text": TEXT, "spans": [DRUG]}
+    bad = {"id": "b", "text": TEXT, "spans": [DRUG | change]}
+    assert refused(read_jsonl, jsonl(tmp_path, good, bad)).startswith("a.jsonl, line 2: ")
+    with pytest.raises(ValueError):
+        from_datasets(_OneRow(bad))
+
+
+class _OneRow(list):
+    """A dataset of one row, with types that no Arrow table would hold."""
+
+    features = None
+
+    def __init__(self, row):
+        super().__init__([row])
+        self.column_names = list(row)
+
+    def with_format(self, _):
+        return self
+
+
+@pytest.mark.parametrize("fields", [{"id": True}, {"id": None}, {"text": None}, {"meta": [1]}])
+def test_fields_of_a_row_are_not_cast(tmp_path, fields):
+    told = refused(read_jsonl, jsonl(tmp_path, {"id": "a", "text": TEXT} | fields))
+    assert told.startswith("a.jsonl, line 1: a field has the wrong type")
+
+
+def test_rejected_lines_are_counted(tmp_path, capsys):
+    rows = [
+        {"text": TEXT, "spans": [DRUG], "answer": answer}
+        for answer in ("accept", "reject", "ignore", "reject")
+    ]
+    docs = read_jsonl(jsonl(tmp_path, *rows))
+    assert [doc.id for doc in docs] == ["a-1"] and docs[0].meta == {"answer": "accept"}
+    told = capsys.readouterr().out
+    assert "since their answer is reject 2" in told and "answer is ignore 1" in told
+    assert "documents without an id, called after file and line 1" in told
+
+
+def test_other_fields_are_kept_or_counted(tmp_path, capsys):
+    row = {"id": "a", "text": TEXT, "ward": "3", "spans": [DRUG | {"negated": True}], "meta": {}}
+    doc = read_jsonl(jsonl(tmp_path, row | {"meta": {"patient": 4}}))[0]
+    assert doc.meta == {"ward": "3", "patient": 4}
+    assert "fields 'negated' of spans, left out 1" in capsys.readouterr().out
+    path = tmp_path / "b.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(row).encode())  # a byte order mark
+    assert read_jsonl(path)[0].spans == (Span(0, 7, "Drug"),)
+
+
+# How offsets count
+
+EMOJI = "\U0001f600 aspirin für \U0001f600 Gicht"
+COUNTINGS = {"characters": (2, 16), "UTF-16 units": (3, 18), "UTF-8 bytes": (5, 23)}
+
+
+@pytest.mark.parametrize(("counting", "starts"), COUNTINGS.items())
+def test_offsets_of_other_countings(tmp_path, capsys, counting, starts):
+    """UTF-16 units and bytes are known by the words of the mentions, in every format."""
+    mentions = list(zip(starts, (7, 5), ("aspirin", "Gicht")))
+    right = (Span(2, 9, "X"), Span(16, 21, "X"))
+    (tmp_path / "a.txt").write_text(EMOJI)
+    ann = "".join(f"T{n}\tX {a} {a + n}\t{w}\n" for a, n, w in mentions)
+    (tmp_path / "a.ann").write_text(ann)
+    pubtator = f"1|t|{EMOJI}\n" + "".join(f"1\t{a}\t{a + n}\t{w}\tX\t\n" for a, n, w in mentions)
+    (tmp_path / "p.pubtator").write_text(pubtator)
+    locations = "".join(
+        f'<annotation id="{a}"><infon key="type">X</infon>'
+        f'<location offset="{a}" length="{n}"/><text>{w}</text></annotation>'
+        for a, n, w in mentions
+    )
+    (tmp_path / "b.xml").write_text(
+        "<collection><source/><date/><key/><document><id>1</id><passage><offset>0</offset>"
+        f"<text>{EMOJI}</text>{locations}</passage></document></collection>"
+    )
+    rows = [{"start": a, "end": a + n, "label": "X", "text": w} for a, n, w in mentions]
+    jsonl(tmp_path, {"id": "1", "text": EMOJI, "spans": rows})
+    reads = {"a.ann": lambda: read_brat(tmp_path), "b.xml": lambda: read_bioc(tmp_path / "b.xml")}
+    reads["p.pubtator"] = lambda: read_pubtator(tmp_path / "p.pubtator")
+    reads["a.jsonl"] = lambda: read_jsonl(tmp_path / "a.jsonl")
+    for read in reads.values():
+        assert read()[0].spans == right
+        told = capsys.readouterr().out
+        assert (f"count {counting} (converted) 1" in told) == (counting != "characters")
+    write_brat(read_brat(tmp_path, mismatch="warn"), tmp_path / "copy")
+    assert (tmp_path / "copy" / "a.ann").read_text() == ann
+    write_pubtator(read_pubtator(tmp_path / "p.pubtator"), tmp_path / "q")
+    assert (tmp_path / "q").read_text().strip() == pubtator.strip()
+
+
+def test_no_counting_fits(tmp_path, capsys):
+    """Where no counting fits all mentions: an error, or the one that fits most, and it is told."""
+    (tmp_path / "a.txt").write_text(EMOJI)
+    (tmp_path / "a.ann").write_text("T1\tX 3 10\taspirin\nT2\tX 18 23\tGicht\nT3\tX 3 10\tRash\n")
+    assert "line 3" in refused(read_brat, tmp_path)
+    doc = read_brat(tmp_path, mismatch="warn")[0]
+    assert [doc.text[span.start : span.end] for span in doc.spans] == [
+        "aspirin",
+        "Gicht",
+        "aspirin",
+    ]
+    told = capsys.readouterr().out
+    assert "count UTF-16 units (converted) 1" in told and "were kept: 1" in told
+
+
+def test_conll_offsets_in_utf16(tmp_path, capsys):
+    (tmp_path / "a.tsv").write_text("\U0001f600\t0\t2\tO\naspirin\t3\t10\tB-X\n\nnow\t11\t14\tO\n")
+    docs = read_conll(tmp_path / "a.tsv")
+    assert [doc.text for doc in docs] == ["\U0001f600 aspirin\nnow"]
+    assert docs[0].spans == (Span(2, 9, "X"),)
+    assert "offsets count UTF-16 units (converted)" in capsys.readouterr().out
+
+
+# CoNLL
+
+
+def conll(tmp_path, text: str):
+    (tmp_path / "a.conll").write_bytes(text.encode())
+    return tmp_path / "a.conll"
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("1\tSevere\tO\n2\tpain\tB-P\n", "numbers"),
+        ("0\tSevere\tO\n1\tpain\tB-P\n\n0\tNo\tO\n", "numbers"),
+        ("0 Severe O\n0 pain B-P\n\n1 No O\n", "numbers"),  # of the sentence
+        ("1-1 Severe O\n1-2 pain B-P\n", "numbers"),
+        ("1. Severe O\n2. pain B-P\n", "numbers"),
+        ("O\tSevere\tO\nB-P\tpain\tB-P\n", "tags"),
+    ],
+)
+def test_a_first_column_without_words(tmp_path, text, what):
+    path = conll(tmp_path, text)
+    assert f"the first column holds {what} alone" in refused(read_conll, path)
+    doc = read_conll(path, word_column=1)[0]
+    assert doc.text == "Severe pain" and doc.spans == (Span(7, 11, "P"),)
+    assert read_conll(path, word_column=0)[0].text != "Severe pain"
+
+
+def test_tag_before_word(tmp_path):
+    path = conll(tmp_path, f"O\t{SECRET}\nB-P\tpain\n")
+    assert "no tag" in refused(read_conll, path)
+    assert "is both word and tag" in refused(read_conll, path, tag_column=0)
+    assert "there is no column" in refused(read_conll, path, tag_column=0, word_column=5)
+    doc = read_conll(path, tag_column=0, word_column=-1)[0]
+    assert doc.text == f"{SECRET} pain" and doc.spans == (Span(8, 12, "P"),)
+
+
+def test_numbers_among_words_are_words(tmp_path):
+    assert read_conll(conll(tmp_path, "7 O\n.5 O\nmg B-S\n"))[0].text == "7 .5 mg"
+    assert read_conll(conll(tmp_path, "7 O\n"))[0].text == "7"
+
+
+@pytest.mark.parametrize("blank", [" ", "\x85", "\xa0", "\u3000", "\u200b", " \u2009", "\ufeff"])
+def test_blanks_behind_a_tag(tmp_path, blank):
+    path = conll(tmp_path, f"chest\tB-P{blank}\npain\tI-P\nnow\tO{blank}\n")
+    assert read_conll(path)[0].spans == (Span(0, 10, "P"),)
+    (tmp_path / "p").write_text(
+        f"1|t|Gout\n1\t0\t4\tGout\tD{blank.rstrip(chr(0x200B) + chr(0xFEFF))}\t\n"
+    )
+    assert read_pubtator(tmp_path / "p")[0].spans == (Span(0, 4, "D"),)
+
+
+@pytest.mark.parametrize("end", ["", "\r", "\r\r"])
+def test_carriage_returns_alone_end_lines(tmp_path, end):
+    docs = read_conll(conll(tmp_path, "chest B-P\rpain I-P\r\rnow O" + end))
+    assert [(doc.text, doc.spans) for doc in docs] == [
+        ("chest pain", (Span(0, 10, "P"),)),
+        ("now", ()),
+    ]
+    (tmp_path / "p").write_bytes(f"1|t|Gout\r1|a|now\r1\t0\t4\tGout\tD\tC1{end}".encode())
+    assert read_pubtator(tmp_path / "p")[0].spans == (Span(0, 4, "D"),)
+
+
+def test_a_carriage_return_inside_a_line(tmp_path):
+    told = refused(read_conll, conll(tmp_path, f"chest O\n{SECRET} B-P\rpain I-P\n"))
+    assert told.startswith("a.conll, line 2: a carriage return inside the line")
+    (tmp_path / "p").write_bytes(f"1|t|{SECRET}\r1|a|now\n1\t0\t4\tGout\tD\tC1\r\n".encode())
+    assert "p, line 1: a carriage return" in refused(read_pubtator, tmp_path / "p")
+    (tmp_path / "b.txt").write_text("Rash now")
+    (tmp_path / "b.ann").write_bytes(b"T1\tX 0 4\tRash\rT2\tX 5 8\tnow")
+    assert "line 1: a carriage return" in refused(read_brat, tmp_path, mismatch="warn")
+
+
+@pytest.mark.parametrize("sentences", [1, 2, 3])
+def test_one_document_comes_back_as_one(tmp_path, sentences):
+    rows = [f"w{i}\t{3 * i}\t{3 * i + 2}\tO\n" for i in range(sentences)]
+    docs = read_conll(conll(tmp_path, "\n".join(rows)))
+    assert len(docs) == 1
+    for options in ({}, {"offsets": True}, {"columns": False}):
+        write_conll(docs, tmp_path / "b.conll", **options)
+        again = read_conll(tmp_path / "b.conll")
+        assert [len(doc.meta["sentences"]) for doc in again] == [sentences]
+        write_conll(docs + [Document("x", "y z")], tmp_path / "c.conll", **options)
+        assert len(read_conll(tmp_path / "c.conll")) == 2
+
+
+# brat
+
+
+def test_the_words_of_the_annotator_stay(tmp_path):
+    ann = "T1\tDoseUnits 9 13\tμg/kg\nT2\tX 0 4\tdose\n"
+    (tmp_path / "a.txt").write_text("dose 25  g/kg")
+    (tmp_path / "a.ann").write_text(ann)
+    docs = read_brat(tmp_path, mismatch="warn")
+    write_brat(docs, tmp_path / "b")
+    write_jsonl(docs, tmp_path / "a.jsonl")
+    write_brat(read_jsonl(tmp_path / "a.jsonl"), tmp_path / "c")
+    for copy in ("b", "c"):
+        assert (tmp_path / copy / "a.ann").read_text() == ann
+
+
+def test_parts_in_any_order_and_lines_without_words(tmp_path):
+    ann = "T1\tP 15 21;0 4\tinjury lung\nT2\tP 9 14\n"
+    (tmp_path / "a.txt").write_text("lung and heart injury")
+    (tmp_path / "a.ann").write_text(ann)
+    doc = read_brat(tmp_path)[0]
+    assert doc.spans == (Span(0, 21, "P", fragments=((0, 4), (15, 21))), Span(9, 14, "P"))
+    write_brat([doc], tmp_path / "b")
+    assert (tmp_path / "b" / "a.ann").read_text() == ann
+
+
+# BioC
+
+
+def bioc(tmp_path, text: str, **fields):
+    values = {"type": '<infon key="type">Drug</infon>', "words": "aspirin", "offset": 3} | fields
+    (tmp_path / "a.xml").write_text(
+        "<collection><source/><date/><key/><document><id>1</id><passage><offset>0</offset>"
+        f'{text}<annotation id="1">{values["type"]}<location offset="{values["offset"]}"'
+        f' length="7"/><text>{values["words"]}</text></annotation></passage></document>'
+        "</collection>"
+    )
+    return tmp_path / "a.xml"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<text>No <!--x-->aspirin given</text>",
+        "<text>No <i>aspirin</i> given</text>",
+        "<text>No <b><i>asp</i>irin</b> given</text>",
+        "<text>No <?x y?>aspirin given</text>",
+        "<text>No <![CDATA[aspirin]]> given</text>",
+    ],
+)
+def test_text_behind_an_inner_node(tmp_path, text):
+    doc = read_bioc(bioc(tmp_path, text))[0]
+    assert (doc.text, doc.spans) == ("No aspirin given", (Span(3, 10, "Drug"),))
+    doc = read_bioc(bioc(tmp_path, text, words="asp<!--x-->irin"))[0]
+    assert doc.spans == (Span(3, 10, "Drug"),)
+
+
+def test_what_bioc_drops_is_told(tmp_path, capsys):
+    text = "<text>No aspirin given</text>"
+    two = '<infon key="type">Drug</infon><infon key="type">ADE</infon>'
+    read_bioc(bioc(tmp_path, text, type=two))
+    assert "infons with the key of another, which is kept 1" in capsys.readouterr().out
+    nowhere = f'{text}<annotation id="2"><infon key="type">X</infon><text/></annotation>'
+    read_bioc(bioc(tmp_path, nowhere))
+    assert "annotations without a location, which are no spans 1" in capsys.readouterr().out
+    assert "two texts" in refused(read_bioc, bioc(tmp_path, text + text))
+
+
+def test_bioc_parts_over_a_line_end(tmp_path):
+    path = bioc(tmp_path, "<text>No chest\npain</text>", words="chest pain")
+    locations = '<location offset="3" length="5"/><location offset="9" length="4"/>'
+    xml = path.read_text().replace('<location offset="3" length="7"/>', locations)
+    path.write_text(xml)
+    assert read_bioc(path)[0].spans == (Span(3, 13, "Drug"),)
