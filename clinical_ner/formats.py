@@ -268,12 +268,17 @@ def visible_files(
     folder: Path,  # searched with the folders below it
     suffix: str,  # such as ".txt"
 ) -> dict[str, Path]:  # id, the path below `folder` without the suffix, to path
-    """Files below `folder` with this ending that are not hidden."""
-    found = {}
-    for path in folder.rglob(f"*{suffix}"):
+    """Files below `folder` with this ending, in upper or lower case, that are not hidden."""
+    found: dict[str, Path] = {}
+    for path in folder.rglob("*"):
         inner = path.relative_to(folder)
-        if path.is_file() and not any(part.startswith(".") for part in inner.parts):
-            found[inner.as_posix().removesuffix(suffix)] = path
+        hidden = any(part.startswith(".") for part in inner.parts)
+        if hidden or not path.name.lower().endswith(suffix) or not path.is_file():
+            continue
+        doc_id = inner.as_posix()[: -len(suffix)]
+        if doc_id in found:
+            raise ValueError(f"{path}: {found[doc_id].name} is there too; move one of them away")
+        found[doc_id] = path
     return found
 
 

@@ -375,3 +375,11 @@ def test_bioc_parts_over_a_line_end(tmp_path):
     xml = path.read_text().replace('<location offset="3" length="7"/>', locations)
     path.write_text(xml)
     assert read_bioc(path)[0].spans == (Span(3, 13, "Drug"),)
+
+
+def test_endings_in_upper_case(tmp_path):
+    (tmp_path / "a.TXT").write_text("Rash now")
+    (tmp_path / "a.ANN").write_text("T1\tX 0 4\tRash\n")
+    assert read_brat(tmp_path, missing="empty")[0].spans == (Span(0, 4, "X"),)
+    (tmp_path / "a.ann").write_text("")
+    assert "is there too" in refused(read_brat, tmp_path)
