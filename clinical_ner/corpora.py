@@ -172,7 +172,7 @@ def files_below(
     )
 
 
-_TABLE_HEADER = ["Full Text", "UMLS Code", "Entity Codes"]
+TABLE_HEADER = ["Full Text", "UMLS Code", "Entity Codes"]
 _TITLE = re.compile(r"[^|\t]+\|t\|")
 _TAG_LIKE = re.compile(r"[BIOESLUM]([-_]\S+)?", re.IGNORECASE)
 
@@ -198,7 +198,7 @@ def form_of(
 ) -> str:
     """ "CSV" (a table of MedMentions), "PubTator", "tagged words", or "" for any other file."""
     lines = _first_lines(file)
-    if lines and lines[0].replace('"', "").split(",") == _TABLE_HEADER:
+    if lines and lines[0].replace('"', "").split(",") == TABLE_HEADER:
         return "CSV"
     if lines and _TITLE.match(lines[0]):
         return "PubTator"
