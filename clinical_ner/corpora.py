@@ -120,6 +120,8 @@ def _with_validation(
     if "train" not in corpus or "validation" in corpus or not dev_split:
         return corpus
     train, validation = split_docs(corpus["train"], (1 - dev_split, dev_split), seed=seed)
+    if not validation:  # too few documents for one
+        return corpus
     print(
         f"validation: {len(validation):,} of the {len(train) + len(validation):,} training"
         f" documents, at random (dev_split={dev_split}, seed={seed}); {len(train):,} stay in train"
