@@ -181,8 +181,9 @@ def _called_parts(path: Path) -> dict[str, list[Path]]:
         if part and part not in found:
             raise _unrecognised(child)
     taken = {one for ones in found.values() for one in ones}
-    left = [one for one in _readable(path) if taken.isdisjoint((one, *one.parents))]
-    if found and left:
+    readable = _readable(path) if found else []
+    left = [one for one in readable if taken.isdisjoint((one, *one.parents))]
+    if left:
         names = ", ".join(str(one.relative_to(path)) for one in left[:3])
         print(f"{path}: left out beside {', '.join(found)}: {len(left):,}, such as {names}")
     return found
