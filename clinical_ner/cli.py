@@ -771,6 +771,9 @@ _FLAG_OF = {  # how Python's functions speak of options, and how a shell does
     "`epochs`": "--num_train_epochs",
     "`batch_size`": "--batch_size",
     "`encoder`": "--model_name",
+    "give `Tagger.load` the names that they were trained with: labels=['O', 'B-Drug', ...]": (
+        "give them the names of their tags in Python (`Tagger.load`), and save the tagger"
+    ),
     "smaller max_length": "smaller --max_seq_len",
     "max_length=": "--max_seq_len ",
     "token_budget=": "--token_budget ",

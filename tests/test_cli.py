@@ -769,11 +769,16 @@ def test_no_error_names_an_option_that_only_python_has(
 
 
 def test_errors_of_training_name_flags():
+    from clinical_ner.tagger import _check_tags
+
     said = "lower `lr`, give more `epochs`, use precision='float32' or resume=False"
     assert cli._for_shell(said) == (
         "lower --learning_rate, give more --num_train_epochs, use --precision 'float32' or no"
         " --resume"
     )
+    with pytest.raises(ValueError, match="labels=") as error:
+        _check_tags(["LABEL_0", "LABEL_1"])
+    assert "labels=" not in cli._for_shell(str(error.value))
 
 
 @pytest.mark.filterwarnings("ignore:MedMentions")
