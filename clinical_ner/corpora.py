@@ -210,6 +210,11 @@ def form_of(
     return "tagged words" if 2 * sum(tagged) >= len(rows) and (rows or marked) else ""
 
 
+def _folder_part(file: Path, root: Path | None) -> str:
+    """The part that a file's folder is named after, if that is below `root`."""
+    return part_of(file.parent.name) if root and file.parent != root else ""
+
+
 def _labels_at_top(file: Path, form: str) -> set[str]:
     """The labels in the first lines of a PubTator file or of tagged words."""
     if form == "PubTator":
@@ -219,11 +224,11 @@ def _labels_at_top(file: Path, form: str) -> set[str]:
     return {tag[2:] for tag in tags if re.fullmatch("[BIESLU]-.+", tag)}
 
 
-def _by_part(files: Iterable[Path]) -> dict[str, Path]:
-    """Files by the part that they are named after; two of one part are an error."""
+def _by_part(files: Iterable[Path], root: Path | None = None) -> dict[str, Path]:
+    """Files by the part of their names, or of their folders' below `root`; two are an error."""
     found: dict[str, Path] = {}
     for file in files:
-        part = part_of(file.stem)
+        part = part_of(file.stem) or _folder_part(file, root)
         if part in found:
             raise ValueError(
                 f"both {found[part]} and {file} look like the part {part!r}; move one away"
@@ -232,19 +237,24 @@ def _by_part(files: Iterable[Path]) -> dict[str, Path]:
     return found
 
 
-def _by_name(files: list[Path]) -> dict[str, Path]:
+def _by_name(files: list[Path], root: Path | None = None) -> dict[str, Path]:
     """Files by part; one that names no part is "train" if it is alone, else "" (see `_only`)."""
-    unnamed = [file for file in files if not part_of(file.stem)]
-    return _by_part(files) | {"train" if len(files) == 1 else "": file for file in unnamed[:1]}
+    unnamed = [file for file in files if not part_of(file.stem) and not _folder_part(file, root)]
+    named = _by_part(files, root)
+    return named | {"train" if len(files) == 1 else "": file for file in unnamed[:1]}
 
 
-def _by_folder(files: Iterable[Path], form: str) -> list[_Found]:
-    """Files that are named after a part or have that form, one `_Found` for each folder."""
+def _by_folder(files: Iterable[Path], form: str, root: Path) -> list[_Found]:
+    """Files that are named after a part or have that form, one `_Found` for each folder.
+
+    Folders below `root` that are named after parts belong to the folder that holds them.
+    """
     folders: dict[Path, list[Path]] = {}
     for file in files:
         if part_of(file.stem) or form_of(file) == form:
-            folders.setdefault(file.parent, []).append(file)
-    return [_Found(form, folder, _by_name(some)) for folder, some in folders.items()]
+            inner = not part_of(file.stem) and _folder_part(file, root)
+            folders.setdefault(file.parent.parent if inner else file.parent, []).append(file)
+    return [_Found(form, folder, _by_name(some, root)) for folder, some in folders.items()]
 
 
 def _only(found: list[_Found], path: Path, wanted: str) -> _Found:
@@ -399,7 +409,7 @@ def _read_ncbi(path: Path) -> tuple[str, dict[str, list[Document]]]:
     if original:
         folder = Path(os.path.commonpath([file.parent for file in original.values()]))
         found.append(_Found("PubTator", folder, original))
-    found += _by_folder([f for f in files if f.suffix in _NCBI_TAGGED], "tagged words")
+    found += _by_folder([f for f in files if f.suffix in _NCBI_TAGGED], "tagged words", path)
     one = _only(found, path, _NCBI_WANTED)
     read = read_pubtator if one.form == "PubTator" else read_conll
     return f"{one.form} in {one.folder}", {part: read(f) for part, f in one.files.items()}
@@ -722,8 +732,9 @@ def _find_medmentions(path: Path, subset: str | None) -> _Found:
     files = files_below(path)
     packed = _of_subset([file for file in files if _is_pubtator(file)], subset)
     found = [_Found("PubTator", file.parent, {"all": file}) for file in packed]
-    found += _by_folder([f for f in files if f.name.endswith((".csv", ".csv.gz"))], "CSV")
-    found += _by_folder([file for file in files if _is_tagged(file)], "tagged words")
+    tables = [file for file in files if file.name.endswith((".csv", ".csv.gz"))]
+    found += _by_folder(tables, "CSV", path)
+    found += _by_folder([file for file in files if _is_tagged(file)], "tagged words", path)
     return _only(found, path, _MEDMENTIONS_WANTED)
 
 

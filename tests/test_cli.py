@@ -426,6 +426,8 @@ def test_the_training_command_of_the_reference_project(monkeypatch, reference, c
     flags[flags.index("--new_model_dir") + 1] = again
     call_here(monkeypatch, "train", *flags, "--resume_from_model", "models/medmentions/gatortrons/")
     assert json.loads(Path(again, "settings.json").read_text())["epochs"] == 1.5
+    rows = Path(again, "history.csv").read_text().splitlines()[1:]
+    assert [row.partition(",")[0] for row in rows] == ["1", "2"]  # the second ends halfway
 
 
 @pytest.mark.filterwarnings("ignore:MedMentions")
@@ -550,6 +552,9 @@ def test_tables_with_a_mark_packed_or_alone(tmp_path):
         assert sizes(corpus) == {"train": 3, "test": 2}
         assert dict(count_labels(corpus["train"])) == {"T033": 3, "T103": 3}
     assert sizes(load(whole / "test.csv")) == {"train": 2}  # one file is what is trained on
+    for part, number in (("train", 3), ("dev", 1)):
+        tables(tmp_path / "my_test_run" / part, built=number)
+    assert sizes(load(tmp_path / "my_test_run")) == {"train": 3, "validation": 1}
 
 
 def test_tables_in_doubt_are_an_error(tmp_path):
