@@ -8,6 +8,7 @@ __all__ = ['read_documents', 'read_corpus', 'cut_windows', 'clinical_ner_prepare
 
 # %% ../nbs/19_cli.ipynb #55a6c759
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -21,15 +22,26 @@ from pathlib import Path
 import numpy as np
 from fastcore.script import anno_parser
 
+from . import corpora
 from clinical_ner.core import (
     Document,
     check_leaks,
     local_path,
     open_atomic,
     read_jsonl,
-    relabel,
     split_docs,
     target_path,
+)
+from clinical_ner.corpora import (
+    TABLE_HEADER,
+    files_below,
+    form_of,
+    has_semantic_types,
+    is_hub_name,
+    keep_first_types,
+    name_semantic_types,
+    part_of,
+    recognise_corpus,
 )
 from clinical_ner.formats import (
     read_bioc,
@@ -43,6 +55,13 @@ from clinical_ner.formats import (
 from .tags import doc_words, fit_spans
 
 # %% ../nbs/19_cli.ipynb #99732219
+_READABLE = (
+    "read are folders of brat files (.ann beside .txt) and files, in UTF-8, of CoNLL (a word and"
+    " its tag in each line), PubTator, JSON lines (.jsonl), BioC (.xml) and MedMentions (.csv with"
+    f" the header {','.join(TABLE_HEADER)}); CoNLL, PubTator and .csv also packed (.gz)"
+)
+
+
 def _existing(path: str | Path, flag: str) -> Path:
     """`path`, if it is there; else an error that names the flag."""
     if not path:
@@ -53,43 +72,62 @@ def _existing(path: str | Path, flag: str) -> Path:
     return local
 
 
-def _is_pubtator(path: Path) -> bool:
-    """Whether the first line of a file that is not blank is a PubTator title."""
-    import gzip
-
-    with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-        first = next((line for line in file if line.strip()), b"")
-    return b"|t|" in first and b"\t" not in first.partition(b"|t|")[0]
-
-
-def _reader(path: Path) -> Callable[..., list[Document]]:
-    """The reader for a file, by its name or its first line."""
-    by_ending = {".jsonl": read_jsonl, ".csv": read_medmentions_csv, ".xml": read_bioc}
-    if path.suffix in by_ending:
-        return by_ending[path.suffix]
-    if path.suffix == ".gz" and Path(path.stem).suffix in by_ending:
-        raise ValueError(f"{path}: only PubTator files are read packed; unpack it first (gunzip)")
-    try:
-        return read_pubtator if _is_pubtator(path) else read_conll
-    except EOFError:
-        raise ValueError(f"{path}: the packed file is cut short; fetch it again") from None
+def _endings(files: Iterable[Path]) -> str:
+    """How many files there are of each ending: no names, which may tell of a patient."""
+    known = re.compile(r"\.\w{1,8}")
+    endings = Counter(
+        file.suffix if known.fullmatch(file.suffix) else "of no ending" for file in files
+    )
+    others = len(endings) - 8
+    rows = [f"{count:,} {ending}" for ending, count in endings.most_common(8)]
+    return ", ".join(rows + ([f"{others:,} other endings"] if others > 0 else []))
 
 
-def read_documents(
-    path: str | Path,  # a brat folder, or a file: CoNLL, PubTator, JSON lines, CSV, BioC
-    **options,  # for the reader of that format, such as `texts` of `read_brat`
-) -> list[Document]:
-    """Documents of a file or folder, in the format that its name or its first line shows.
+def _unrecognised(path: Path, more: str = "") -> ValueError:
+    """The error for a file or folder of no known format: what is there, and what is read."""
+    if path.is_dir():
+        endings = _endings(files_below(path))
+        found = f"no file there is of a known format (found: {endings or 'no file'})"
+    elif path.suffix in (".gz", ".zip", ".tar", ".tgz", ".bz2", ".xz", ".7z"):
+        found = "a packed file of no known format; unpack it first"
+    else:
+        found = "the file is of no known format" if path.stat().st_size else "the file is empty"
+    return ValueError(f"{path}: {found}; {_READABLE}{more}")
 
-    Two documents with one id raise `ValueError`: scores match documents by their ids.
-    """
-    path = Path(path)
-    if path.is_dir() and not any(path.rglob("*.ann")):
+
+def _reader(path: Path) -> Callable[..., list[Document]] | None:
+    """The reader for a file, by its ending or its first lines; None: of no known format."""
+    if path.suffix == ".jsonl":
+        return read_jsonl
+    if path.name.endswith((".jsonl.gz", ".xml.gz", ".ann")):
+        return None
+    if path.suffix == ".xml":
+        with open(path, "rb") as file:
+            return read_bioc if b"<collection" in file.read(1 << 16) else None
+    by_form = {"CSV": read_medmentions_csv, "PubTator": read_pubtator, "tagged words": read_conll}
+    return by_form.get(form_of(path))
+
+
+def _read_files(folder: Path) -> list[Document]:
+    """Documents of all files of one format; prints what is of no known format."""
+    files = files_below(folder)
+    readers = {file: reader for file in files if (reader := _reader(file))}
+    if not readers:
+        raise _unrecognised(folder)
+    if len({*readers.values()}) > 1:
+        names = {reader: file.name for file, reader in readers.items()}
         raise ValueError(
-            f"{path}: no .ann files there, nor train, dev or test; name a brat folder, a"
-            " corpus with these parts, or a file"
+            f"{folder}: files of several formats are there, such as {', '.join(names.values())};"
+            " give one file, or a folder of one format"
         )
-    docs = (read_brat if path.is_dir() else _reader(path))(path, **options)
+    if len(readers) < len(files):
+        others = _endings(file for file in files if file not in readers)
+        print(f"{folder}: left out, as of no known format: {others}")
+    return [doc for file, reader in readers.items() for doc in reader(file)]
+
+
+def _check_ids(docs: list[Document], path: Path) -> list[Document]:
+    """`docs`, if their ids differ."""
     repeated = [doc_id for doc_id, n in Counter(doc.id for doc in docs).items() if n > 1]
     if repeated:
         raise ValueError(
@@ -99,38 +137,135 @@ def read_documents(
     return docs
 
 
+def read_documents(
+    path: str | Path,  # a brat folder, or a file: CoNLL, PubTator, JSON lines, CSV, BioC
+    **options,  # for the reader of that format, such as `texts` of `read_brat`
+) -> list[Document]:
+    """Documents of a file or folder, in the format that its first lines or its ending show.
+
+    A folder is brat, or holds files of one other format. No known format, or two documents with
+    one id (scores match documents by their ids), raise `ValueError`.
+    """
+    path = Path(path)
+    if path.is_dir() and not any(file.suffix == ".ann" for file in files_below(path)):
+        return _check_ids(_read_files(path), path)
+    reader = read_brat if path.is_dir() else _reader(path)
+    if not reader:
+        raise _unrecognised(path)
+    return _check_ids(reader(path, **options), path)
+
+# %% ../nbs/19_cli.ipynb #0a57c12f
 _PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 _PARTS |= dict.fromkeys(("dev", "devel", "val", "valid", "validation"), "validation")
 _SPLITS = ("train", "validation", "test")
+
+
+def _readable(path: Path) -> list[Path]:
+    """What can be read in and below a folder: brat folders, and files of other formats."""
+    files = files_below(path)
+    brat = {file.parent for file in files if file.suffix == ".ann"}
+    others = [file for file in files if brat.isdisjoint(file.parents) and _reader(file)]
+    return sorted(folder for folder in brat if brat.isdisjoint(folder.parents)) + others
+
+
+def _called_parts(path: Path) -> dict[str, list[Path]]:
+    """The files and folders that are called train, dev or test; prints what else can be read."""
+    found: dict[str, list[Path]] = {}
+    children = [(_PARTS.get(c.name.partition(".")[0].lower()), c) for c in sorted(path.iterdir())]
+    for part, child in children:
+        if part in found and (child.is_dir() or _reader(child)):
+            raise ValueError(f"{path}: {found[part][0].name} and {child.name} are both {part}")
+        if part and (child.is_dir() or _reader(child)):
+            found[part] = [child]
+    for part, child in children:
+        if part and part not in found:
+            raise _unrecognised(child)
+    taken = {one for ones in found.values() for one in ones}
+    readable = _readable(path) if found else []
+    left = [one for one in readable if taken.isdisjoint((one, *one.parents))]
+    if left:
+        names = ", ".join(str(one.relative_to(path)) for one in left[:3])
+        print(f"{path}: left out beside {', '.join(found)}: {len(left):,}, such as {names}")
+    return found
+
+
+def _named_parts(path: Path) -> dict[str, list[Path]]:
+    """What can be read, by the part that its name, or a folder's above it, speaks of; {} if none."""
+    found: dict[str, list[Path]] = {}
+    for one in _readable(path):
+        names = [*one.relative_to(path).parts[:-1], one.stem if one.is_file() else one.name]
+        names = names if one != path else []
+        part = next(filter(None, map(part_of, reversed(names))), "")
+        found.setdefault(part, []).append(one)
+    if found.keys() <= {""}:
+        return {}
+    if "" in found:
+        raise ValueError(
+            f"{found[''][0]}: its name does not say whether it is train, validation or test; rename"
+            " it, move it away, or give the one file to read"
+        )
+    for part, ones in found.items():
+        alone = [one for one in ones if one.is_file() and part_of(one.stem)]
+        if len(ones) > 1 and (alone or len({one.is_file() for one in ones}) > 1):
+            raise ValueError(
+                f"both {ones[0]} and {ones[-1]} look like the part {part!r}; move one away"
+            )
+    return found
 
 
 def read_corpus(
     path: str | Path,  # a folder with train, dev and test, or what `read_documents` takes
 ) -> dict[str, list[Document]]:  # "train", "validation", "test", as far as they are there
     """The parts of a corpus; what has no parts is "train". Two files for one part: `ValueError`."""
-    found: dict[str, Path] = {}
-    for child in sorted(Path(path).iterdir()) if Path(path).is_dir() else ():
-        part = _PARTS.get(child.name.partition(".")[0].lower())
-        if part in found:
-            raise ValueError(f"{path}: {found[part].name} and {child.name} are both {part}")
-        if part:
-            found[part] = child
-    if not found:
-        return {"train": read_documents(path)}
-    return {part: read_documents(found[part]) for part in _SPLITS if part in found}
+    path = Path(path)
+    found = (_called_parts(path) or _named_parts(path)) if path.is_dir() else {}
+    found = found or {"train": [path]}
+    return {
+        part: _check_ids([doc for one in found[part] for doc in read_documents(one)], path)
+        for part in _SPLITS
+        if part in found
+    }
+
+# %% ../nbs/19_cli.ipynb #aefdba37
+@contextlib.contextmanager
+def _reading():
+    """Errors of readers, with another remedy where theirs is an option that only Python has."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        what, _, remedy = str(error).rpartition("; ")
+        if not re.search(r"`[a-z_]+`|\b[a-z_]+=", remedy):
+            raise
+        kind = ValueError if isinstance(error, ValueError) else OSError
+        raise kind(
+            f"{what or remedy}; mend that, or read the files in Python, where readers have options,"
+            " and write JSON lines, which every command reads"
+        ) from error
 
 
-def _named_corpus(name: str, path: Path, **options) -> dict[str, list[Document]]:
-    """A corpus by name, with `options` for its splits, or what `read_corpus` finds ("files")."""
-    from clinical_ner import corpora
+def _corpus_path(path: str | None, flag: str) -> Path:
+    """`path`, if it is there or NCBI-disease on the Hub; else an error that names the flag."""
+    return Path(path) if path and is_hub_name(Path(path)) else _existing(path, flag)
 
-    if name == "files":
-        return read_corpus(path)
-    if name not in ("medmentions", "ncbi_disease", "n2c2_2018"):
+
+def _load_corpus(name: str | None, path: Path, **options) -> dict[str, list[Document]]:
+    """A corpus by name, or as recognised; `options` are for the splits of those with a name."""
+    if name not in (None, "files", "medmentions", "ncbi_disease", "n2c2_2018"):
         raise ValueError(
             f"--corpus {name}: use files, medmentions, ncbi_disease or n2c2_2018, or leave it out"
         )
-    return getattr(corpora, name)(path, **options)
+    with _reading():
+        known = name or recognise_corpus(path) or "files"
+        if known == "files":
+            parts = read_corpus(path)
+            return keep_first_types(parts) if has_semantic_types(parts) else parts
+        if not name:
+            print(f"{path}: recognised as {known}; --corpus files reads it without that")
+        if known != "n2c2_2018":
+            options.pop("test_split", None)
+        options |= {"subset": None} if known == "medmentions" else {}
+        parts = getattr(corpora, known)(str(path) if is_hub_name(path) else path, **options)
+    return {"train": [*parts.values()][0]} if path.is_file() and len(parts) == 1 else parts
 
 # %% ../nbs/19_cli.ipynb #1b21ae3a
 def _choose_cut(
@@ -181,8 +316,24 @@ def cut_windows(
     return list(zip(cuts, cuts[1:]))
 
 # %% ../nbs/19_cli.ipynb #e3218bc6
+_TOKENIZERS = {
+    "biobert-base": "dmis-lab/biobert-base-cased-v1.1",
+    "biobert-large": "dmis-lab/biobert-large-cased-v1.1",
+}
 _SEPARATORS = {"tab": "\t", "\\t": "\t", "\t": "\t", "space": " ", " ": " "}
 _FILE_NAMES = {"train": "train", "validation": "dev", "test": "test"}
+
+
+def _encoder_of(tokenizer: str) -> str:
+    """The encoder that a short name stands for; any other name, or a folder, as it is."""
+    if Path(tokenizer).exists():
+        return tokenizer
+    if tokenizer in ("default", "scispacy", "scispacy_plus"):
+        raise ValueError(
+            f"--tokenizer {tokenizer}: it makes words, and windows are counted in word pieces; give"
+            " the encoder that will be trained, such as biobert-base"
+        )
+    return _TOKENIZERS.get(tokenizer, tokenizer)
 
 
 def _split_off(
@@ -277,12 +428,12 @@ def clinical_ner_prepare(
     *,
     input_dir: str = None,  # a brat folder or another corpus, with or without train, dev and test
     target_dir: str = None,  # where train, dev and test files and prepared.json go
-    tokenizer: str = None,  # Hub name or folder of the encoder whose word pieces are counted
+    tokenizer: str = None,  # encoder whose word pieces are counted: Hub name, folder, biobert-base
     max_seq_len: int = 512,  # word pieces of a window at most, special tokens included
     dev_split: float = 0.1,  # share of the documents for dev, if the input has none
     test_split: float = 0.0,  # share of the documents for test, if the input has none
     seed: int = 0,  # of the split
-    corpus: str = "files",  # how to read it: files, medmentions, ncbi_disease or n2c2_2018
+    corpus: str = None,  # files, medmentions, ncbi_disease or n2c2_2018, if not as recognised
     ext: str = "tsv",  # ending of the files
     sep: str = "tab",  # between columns: tab or space
     task: str = "ner",  # named entity recognition, the only one there is
@@ -300,15 +451,15 @@ def clinical_ner_prepare(
         raise ValueError(f"--ext {ext!r}: use letters and digits, such as tsv")
     if not target_dir or not tokenizer:
         raise ValueError("--target_dir and --tokenizer are needed")
-    target, source = target_path(target_dir), _existing(input_dir, "--input_dir")
+    target, source = target_path(target_dir), _corpus_path(input_dir, "--input_dir")
     from clinical_ner.encoders import load_tokenizer
 
-    pieces = load_tokenizer(tokenizer, max_length=max_seq_len, cache_dir=cache_dir)
-    options = {"dev_split": dev_split, "seed": seed}
-    options |= {"test_split": test_split} if corpus == "n2c2_2018" else {}
-    parts = _named_corpus(corpus, source, **options)
+    encoder = _encoder_of(tokenizer)
+    pieces = load_tokenizer(encoder, max_length=max_seq_len, cache_dir=cache_dir)
+    options = {"dev_split": dev_split, "test_split": test_split, "seed": seed}
+    parts = _load_corpus(corpus, source, **options)
     parts = _split_off(parts, dev_split, test_split, seed)
-    report = {"seed": seed, "tokenizer": tokenizer, "max_seq_len": max_seq_len}
+    report = {"seed": seed, "tokenizer": encoder, "max_seq_len": max_seq_len}
     report |= {"similar_texts_in_two_parts": _report_leaks(parts)}
 
     def write(docs: list[Document], path: Path) -> dict:
@@ -320,13 +471,22 @@ def clinical_ner_prepare(
         json.dump(report, file, indent=1)
 
 # %% ../nbs/19_cli.ipynb #65dc12fa
-def _name_types(corpus: dict[str, list[Document]], path: str) -> dict[str, list[Document]]:
-    """`corpus` with the names of a SemGroups file for UMLS semantic types such as T047."""
-    from clinical_ner.corpora import semantic_types
+def _whole(epochs: float) -> float:
+    """`epochs` as a whole number where it is one."""
+    if not 0 < epochs < float("inf"):
+        raise ValueError(f"--num_train_epochs {epochs}: give a number above 0, such as 5 or 2.5")
+    return int(epochs) if epochs == int(epochs) else epochs
 
-    types = semantic_types(_existing(path, "--path_umls_semtype"))
-    names = {code: "_".join(name.split()) for code, (name, _) in types.items()}
-    return {part: relabel(docs, names) for part, docs in corpus.items()}
+
+def _training_corpus(
+    name: str | None, path: Path, types: str | None, seed: int
+) -> dict[str, list[Document]]:
+    """The corpus to train on, with the names of the SemGroups file `types` for semantic types."""
+    file = _existing(types, "--path_umls_semtype") if types else None
+    corpus = _load_corpus(name, path, seed=seed)
+    if not corpus.get("train"):
+        raise ValueError(f"{path}: no documents to train on are there, only {', '.join(corpus)}")
+    return name_semantic_types(corpus, file) if file else corpus
 
 
 def _lost_in_test(data_dir: Path) -> int:
@@ -362,11 +522,11 @@ def clinical_ner_train(
     data_dir: str = None,  # prepared files, or any other corpus
     model_name: str = None,  # encoder: its name on the Hub, such as UFNLP/gatortronS, or a folder
     new_model_dir: str = None,  # where the tagger, its scores and the log go
-    corpus: str = "files",  # how to read it: files, medmentions, ncbi_disease or n2c2_2018
+    corpus: str = None,  # files, medmentions, ncbi_disease or n2c2_2018, if not as recognised
     path_umls_semtype: str = None,  # SemGroups file: UMLS semantic types get its names
     resume_from_model: str = None,  # folder of a tagger to train further, instead of model_name
     resume: bool = False,  # go on after the last whole epoch of a run in new_model_dir
-    num_train_epochs: int = 5,  # the best by validation F1 is kept
+    num_train_epochs: float = 5,  # the best by validation F1 is kept; 2.5 ends amid the third
     learning_rate: float = None,  # at its highest; default: by the size of the encoder
     batch_size: int = None,  # windows in a step; default: 16, or fewer, for a thousand steps
     token_budget: int = None,  # tokens in memory at a time, if a batch is too large for it
@@ -390,13 +550,13 @@ def clinical_ner_train(
     Without a validation part, a tenth of the training documents is set aside.
     """
     target = target_path(new_model_dir or "")
-    path, encoder = _existing(data_dir, "--data_dir"), resume_from_model or model_name
+    path, encoder = _corpus_path(data_dir, "--data_dir"), resume_from_model or model_name
     if not encoder or not new_model_dir:
         raise ValueError("--new_model_dir and --model_name (or --resume_from_model) are needed")
     if resume_from_model:
         encoder = str(_existing(resume_from_model, "--resume_from_model"))
-    docs = _named_corpus(corpus, path, seed=seed)
-    docs = _name_types(docs, path_umls_semtype) if path_umls_semtype else docs
+    epochs = _whole(num_train_epochs)
+    docs = _training_corpus(corpus, path, path_umls_semtype, seed)
     from clinical_ner.train import fine_tune
 
     hardware = {"precision": precision, "lora": lora, "num_processes": num_processes}
@@ -407,7 +567,7 @@ def clinical_ner_train(
     tagger, _ = fine_tune(
         docs,
         encoder,
-        epochs=num_train_epochs,
+        epochs=epochs,
         **rates,
         **batches,
         head=head,
@@ -430,12 +590,18 @@ def _has_column(path: Path, column: str) -> bool:
         return column in next(csv.reader(file), [])
 
 
+_NOTES = "; notes without annotations: a folder of .txt files, .jsonl, .parquet, or .csv"
+
+
 def _notes_source(path: Path, text_column: str) -> Path | list[Document]:
     """What `annotate` reads by itself, as it is; documents of any other format."""
     itself = path.is_dir() or path.suffix in (".jsonl", ".parquet")
     if itself or path.suffix == ".csv" and _has_column(path, text_column):
         return path
-    return read_documents(path)
+    if not _reader(path):
+        raise _unrecognised(path, f"{_NOTES} with a column {text_column} (--text_column)")
+    with _reading():
+        return read_documents(path)
 
 
 def _loader(runtime: str) -> Callable:
@@ -522,7 +688,8 @@ def clinical_ner_evaluate(
     gold_path, pred_path = _existing(gold, "--gold"), _existing(pred, "--pred")
     both_folders = gold_path.is_dir() and pred_path.is_dir()
     there = {"texts": gold_path, "missing": "skip"} if both_folders else {}
-    golds, preds = read_documents(gold_path), read_documents(pred_path, **there)
+    with _reading():
+        golds, preds = read_documents(gold_path), read_documents(pred_path, **there)
     scores = (n2c2_scores if n2c2 else evaluate)(golds, preds)
     print(scores)
     if output:
@@ -596,6 +763,33 @@ def _fail(command: str, error: object):
     raise SystemExit(2)
 
 
+_FLAG_OF = {  # how Python's functions speak of options, and how a shell does
+    "resume=False": "no --resume",
+    "resume=True": "--resume",
+    "arguments={'gradient_checkpointing': True}": "--gradient_checkpointing",
+    "`lr`": "--learning_rate",
+    "`epochs`": "--num_train_epochs",
+    "`batch_size`": "--batch_size",
+    "`encoder`": "--model_name",
+    "give `Tagger.load` the names that they were trained with: labels=['O', 'B-Drug', ...]": (
+        "give them the names of their tags in Python (`Tagger.load`), and save the tagger"
+    ),
+    "smaller max_length": "smaller --max_seq_len",
+    "max_length=": "--max_seq_len ",
+    "token_budget=": "--token_budget ",
+    "batch_size=": "--batch_size ",
+    "lora=": "--lora ",
+    "precision=": "--precision ",
+}
+
+
+def _for_shell(message: str) -> str:
+    """An error of a Python function in a shell's words: options as flags."""
+    for option, flag in _FLAG_OF.items():
+        message = message.replace(option, flag)
+    return message
+
+
 def _spell(flags: list[str], parser: argparse.ArgumentParser) -> list[str]:
     """Flags as the parser knows them: `--data_dir` and `--data-dir` are one (fastcore 1 and 2)."""
     known = set(re.findall(r"--[\w-]+", parser.format_usage()))
@@ -621,7 +815,7 @@ def run_command(
     try:
         command(**{flag: value for flag, value in given.items() if flag not in ("pdb", "xtra")})
     except (ValueError, OSError, ImportError, RuntimeError) as error:
-        _fail(name, error)
+        _fail(name, _for_shell(str(error)))
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         raise SystemExit(130) from None
@@ -641,4 +835,8 @@ def main():
     name = Path(sys.argv[0]).stem
     if name not in by_name:
         _fail(name, f"no such command; there are {', '.join(by_name)}")
+    flags = Counter(f.partition("=")[0].replace("-", "_") for f in sys.argv if f[:2] == "--")
+    for flag, count in flags.items():
+        if count > 1:
+            _fail(name, f"--{flag[2:]} is given {count} times; give it once")
     run_command(by_name[name], sys.argv[1:])

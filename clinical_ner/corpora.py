@@ -6,11 +6,13 @@
 __all__ = ['ST21PV_TYPES', 'default_cache_dir', 'fetch_file', 'ncbi_disease', 'semantic_types', 'medmentions', 'n2c2_2018']
 
 # %% ../nbs/04_corpora.ipynb #18ead995
+import gzip
 import hashlib
 import os
 import re
 import warnings
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -24,6 +26,7 @@ from clinical_ner.core import (
     local_path,
     open_atomic,
     read_text,
+    relabel,
     split_docs,
 )
 from clinical_ner.formats import (
@@ -117,6 +120,8 @@ def _with_validation(
     if "train" not in corpus or "validation" in corpus or not dev_split:
         return corpus
     train, validation = split_docs(corpus["train"], (1 - dev_split, dev_split), seed=seed)
+    if not validation:  # too few documents for one
+        return corpus
     print(
         f"validation: {len(validation):,} of the {len(train) + len(validation):,} training"
         f" documents, at random (dev_split={dev_split}, seed={seed}); {len(train):,} stay in train"
@@ -131,8 +136,10 @@ _SPLIT_WORDS = {
 }
 
 
-def _split_of(name: str) -> str:
-    """The part that a file's or folder's name speaks of; "" for none, and for two at once."""
+def part_of(
+    name: str,  # of a file or folder
+) -> str:
+    """The part that a name speaks of; "" for none, and for two at once."""
     words = set(re.findall("[a-z]+", name.lower()))
     parts = [part for part, own in _SPLIT_WORDS.items() if own & words]
     return parts[0] if len(parts) == 1 else ""
@@ -154,7 +161,9 @@ def _existing(path: str | os.PathLike, remedy: str) -> Path:
     return path
 
 
-def _files(path: Path) -> list[Path]:
+def files_below(
+    path: Path,  # a folder, or one file
+) -> list[Path]:
     """The files in and below a folder that are not hidden, or the one file."""
     if path.is_file():
         return [path]
@@ -165,11 +174,61 @@ def _files(path: Path) -> list[Path]:
     )
 
 
-def _by_part(files: Iterable[Path]) -> dict[str, Path]:
-    """Files by the part that they are named after; two of one part are an error."""
+TABLE_HEADER = ["Full Text", "UMLS Code", "Entity Codes"]
+_TITLE = re.compile(r"[^|\t]+\|t\|")
+_TAG_LIKE = re.compile(r"[BIOESLUM]([-_]\S+)?", re.IGNORECASE)
+
+
+def _first_lines(file: Path, count: int = 2000) -> list[str]:
+    """Lines at the top of a text file that are not blank; none of a binary file."""
+    lines: list[bytes] = []
+    try:
+        with gzip.open(file) if file.suffix == ".gz" else open(file, "rb") as stream:
+            while len(lines) < count and (line := stream.readline(1 << 16)):
+                lines += [line] if line.strip() else []
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        raise ValueError(
+            f"{file}: the packed file is broken or cut short; fetch it again"
+        ) from None
+    if any(b"\0" in line for line in lines):
+        return []
+    return [line.decode("utf-8", "replace").removeprefix("\ufeff").strip() for line in lines]
+
+
+def form_of(
+    file: Path,  # perhaps packed with gzip
+) -> str:
+    """ "CSV" (a table of MedMentions), "PubTator", "tagged words", or "" for any other file."""
+    lines = _first_lines(file)
+    if lines and lines[0].replace('"', "").split(",") == TABLE_HEADER:
+        return "CSV"
+    if lines and _TITLE.match(lines[0]):
+        return "PubTator"
+    rows = [line.split() for line in lines if not line.startswith(("#", "-DOCSTART-"))]
+    tagged = [len(row) > 1 and any(map(_TAG_LIKE.fullmatch, (row[0], row[-1]))) for row in rows]
+    marked = any(line.startswith("-DOCSTART-") for line in lines)
+    return "tagged words" if 2 * sum(tagged) >= len(rows) and (rows or marked) else ""
+
+
+def _folder_part(file: Path, root: Path | None) -> str:
+    """The part that a file's folder is named after, if that is below `root`."""
+    return part_of(file.parent.name) if root and file.parent != root else ""
+
+
+def _labels_at_top(file: Path, form: str) -> set[str]:
+    """The labels in the first lines of a PubTator file or of tagged words."""
+    if form == "PubTator":
+        rows = [line.split("\t") for line in _first_lines(file)]
+        return {row[4] for row in rows if len(row) >= 6}
+    tags = [line.split()[-1] for line in _first_lines(file)]
+    return {tag[2:] for tag in tags if re.fullmatch("[BIESLU]-.+", tag)}
+
+
+def _by_part(files: Iterable[Path], root: Path | None = None) -> dict[str, Path]:
+    """Files by the part of their names, or of their folders' below `root`; two are an error."""
     found: dict[str, Path] = {}
     for file in files:
-        part = _split_of(file.stem)
+        part = part_of(file.stem) or _folder_part(file, root)
         if part in found:
             raise ValueError(
                 f"both {found[part]} and {file} look like the part {part!r}; move one away"
@@ -178,13 +237,24 @@ def _by_part(files: Iterable[Path]) -> dict[str, Path]:
     return found
 
 
-def _by_folder(files: Iterable[Path], form: str) -> list[_Found]:
-    """Files named after parts, one `_Found` for each folder."""
+def _by_name(files: list[Path], root: Path | None = None) -> dict[str, Path]:
+    """Files by part; one that names no part is "train" if it is alone, else "" (see `_only`)."""
+    unnamed = [file for file in files if not part_of(file.stem) and not _folder_part(file, root)]
+    named = _by_part(files, root)
+    return named | {"train" if len(files) == 1 else "": file for file in unnamed[:1]}
+
+
+def _by_folder(files: Iterable[Path], form: str, root: Path) -> list[_Found]:
+    """Files that are named after a part or have that form, one `_Found` for each folder.
+
+    Folders below `root` that are named after parts belong to the folder that holds them.
+    """
     folders: dict[Path, list[Path]] = {}
     for file in files:
-        folders.setdefault(file.parent, []).append(file)
-    found = [_Found(form, folder, _by_part(files)) for folder, files in folders.items()]
-    return [one for one in found if one.files]
+        if part_of(file.stem) or form_of(file) == form:
+            inner = not part_of(file.stem) and _folder_part(file, root)
+            folders.setdefault(file.parent.parent if inner else file.parent, []).append(file)
+    return [_Found(form, folder, _by_name(some, root)) for folder, some in folders.items()]
 
 
 def _only(found: list[_Found], path: Path, wanted: str) -> _Found:
@@ -193,8 +263,16 @@ def _only(found: list[_Found], path: Path, wanted: str) -> _Found:
     if not found:
         raise FileNotFoundError(f"{path}: nothing of the corpus is there; put {wanted} there")
     if len(found) > 1:
-        forms = "; ".join(f"{one.form} in {one.folder} ({', '.join(one.files)})" for one in found)
-        raise ValueError(f"{path}: the corpus is there more than once: {forms}; give one folder")
+        names = [", ".join(file.name for file in one.files.values()) for one in found]
+        forms = "; ".join(f"{one.form} in {one.folder} ({n})" for one, n in zip(found, names))
+        raise ValueError(
+            f"{path}: the corpus is there more than once: {forms}; give one folder or file"
+        )
+    if "" in found[0].files:
+        raise ValueError(
+            f"{found[0].files['']}: its name does not say whether it is train, validation or test;"
+            " rename it, move it away, or give the one file to read"
+        )
     return found[0]
 
 # %% ../nbs/04_corpora.ipynb #ac53044c
@@ -279,6 +357,7 @@ _NCBI_ZIPS = {  # checksums as pinned by the library nlstruct (github.com/percev
     "NCBItestset_corpus": "b978442f39c739deb6619c70e7b07327d9eb1b71aff64996c02a592435583f46",
 }
 _NCBI_CLASSES = ("SpecificDisease", "DiseaseClass", "Modifier", "CompositeMention")
+_NCBI_TAGGED = (".tsv", ".conll", ".iob")
 _NCBI_HUB = ("ncbi/ncbi_disease", "ncbi_disease")
 _NCBI_WANTED = (
     "NCBItrainset_corpus.txt, NCBIdevelopset_corpus.txt and NCBItestset_corpus.txt (from"
@@ -314,17 +393,23 @@ def _hub_sentences(name: str, cache_dir: str | os.PathLike | None) -> dict[str, 
     return corpus
 
 
+def _is_ncbi_pubtator(file: Path) -> bool:
+    """Whether a file is one of NCBI-disease in PubTator's form, by its name or its labels."""
+    if file.suffix != ".txt" or file.stem in _NCBI_ZIPS:
+        return file.suffix == ".txt"
+    labels = _labels_at_top(file, "PubTator") if form_of(file) == "PubTator" else set()
+    return bool(labels) and labels <= {*_NCBI_CLASSES}
+
+
 def _read_ncbi(path: Path) -> tuple[str, dict[str, list[Document]]]:
     """What was read, and the documents of each part found."""
-    files = _files(path)
-    original = _by_part(f for f in files if f.suffix == ".txt" and f.stem in _NCBI_ZIPS)
+    files = files_below(path)
+    original = _by_name([f for f in files if _is_ncbi_pubtator(f)])
     found = []
     if original:
         folder = Path(os.path.commonpath([file.parent for file in original.values()]))
         found.append(_Found("PubTator", folder, original))
-    found += _by_folder(
-        [f for f in files if f.suffix in (".tsv", ".conll", ".iob")], "tagged words"
-    )
+    found += _by_folder([f for f in files if f.suffix in _NCBI_TAGGED], "tagged words", path)
     one = _only(found, path, _NCBI_WANTED)
     read = read_pubtator if one.form == "PubTator" else read_conll
     return f"{one.form} in {one.folder}", {part: read(f) for part, f in one.files.items()}
@@ -439,12 +524,15 @@ def _read_semantic_types(path: Path) -> dict[str, tuple[str, str]]:
     types = {}
     for number, line in enumerate(read_text(path).splitlines(), 1):
         fields = line.split("|")
-        if len(fields) != 4:
+        if line and (len(fields) != 4 or not re.fullmatch(r"T\d{3}", fields[2])):
             raise ValueError(
-                f"{path}, line {number}: {len(fields)} columns instead of 4 (group, its name, type,"
-                " its name, separated by |); take the file SemGroups_2018.txt of the NLM"
+                f"{path}, line {number}: {len(fields)} columns instead of 4 (group, its name, type"
+                " such as T047, its name, separated by |), or no such type; take the file"
+                " SemGroups_2018.txt of the NLM"
             )
-        types[fields[2]] = (fields[3], fields[1])
+        types |= {fields[2]: (fields[3], fields[1])} if line else {}
+    if not types:
+        raise ValueError(f"{path}: the file is empty; take SemGroups_2018.txt of the NLM")
     return types
 
 
@@ -505,6 +593,18 @@ def _with_first_type(doc: Document, several: Counter) -> Document:
     return replace(doc, spans=spans)
 
 
+def keep_first_types(corpus: dict[str, list[Document]]) -> dict[str, list[Document]]:
+    """`corpus` with one semantic type a mention; prints what was several or unknown."""
+    several: Counter = Counter()
+    corpus = {
+        part: [_with_first_type(doc, several) for doc in docs] for part, docs in corpus.items()
+    }
+    for what, count in several.items():
+        if count:
+            print(f"{count:,} {what}")
+    return corpus
+
+
 def _named(doc: Document, names: dict[str, str]) -> Document:
     """`doc` with the labels of `names`; a type that it lacks is an error."""
     for span in doc.spans:
@@ -552,13 +652,18 @@ def _fetch_medmentions(subset: str, cache: Path) -> Path:
     return folder
 
 
-def _pmid_lists(path: Path) -> dict[str, set[str]]:
-    """The PMIDs of each part, from lists below `path` or in `full/data` beside it."""
+def _list_files(path: Path) -> dict[str, Path]:
+    """The lists of PMIDs by part, below `path` or in `full/data` beside it; {} if there are none."""
     above = path.resolve().parents
-    for folder in (path, *(up / "full" / "data" for up in above[:2])):
-        lists = _by_part(sorted(folder.rglob("*pmids_*.txt")))
-        if lists:
-            return {part: set(read_text(file).split()) for part, file in lists.items()}
+    folders = (path, *(up / "full" / "data" for up in above[:2]))
+    found = (_by_part(sorted(folder.rglob("*pmids_*.txt"))) for folder in folders)
+    return next(filter(None, found), {})
+
+
+def _pmid_lists(path: Path) -> dict[str, set[str]]:
+    """The PMIDs of each part."""
+    if lists := _list_files(path):
+        return {part: set(read_text(file).split()) for part, file in lists.items()}
     raise FileNotFoundError(
         f"{path}: the lists that say which abstract is in which part are not there; put"
         f" {', '.join(_PMIDS.values())} (full/data of"
@@ -590,35 +695,53 @@ def _pubtator_parts(file: Path, folder: Path) -> dict[str, list[Document]]:
     return {part: docs for part, docs in corpus.items() if docs}
 
 # %% ../nbs/04_corpora.ipynb #ac06c33c
+_SEMANTIC_TYPES = re.compile(r"(T\d{3}|UnknownType)(,(T\d{3}|UnknownType))*")
+
+
+def _has_semantic_types(file: Path, form: str) -> bool:
+    """Whether the labels of a file of that form are semantic types, such as T047."""
+    if form_of(file) != form:
+        return False
+    labels = _labels_at_top(file, form)
+    return bool(labels) and all(map(_SEMANTIC_TYPES.fullmatch, labels))
+
+
 def _is_pubtator(file: Path) -> bool:
-    """Whether the name of a file is one of a PubTator corpus."""
-    return "pubtator" in file.name and "pmids" not in file.name
+    """Whether a file is one of MedMentions in PubTator's form, by its name or its labels."""
+    if file.suffix not in (".txt", ".gz") or "pmids" in file.name:
+        return False
+    return "pubtator" in file.name or _has_semantic_types(file, "PubTator")
 
 
-def _of_subset(files: list[Path], subset: str) -> list[Path]:
+def _is_tagged(file: Path) -> bool:
+    """Whether a file is named as tagged words are, of semantic types and not of concepts."""
+    return file.suffix == ".conll" and "ent" not in re.split("[._-]", file.stem)
+
+
+def _of_subset(files: list[Path], subset: str | None) -> list[Path]:
     """The PubTator files of `subset` where both are there; an unpacked one stands for its .gz."""
     unpacked = [file for file in files if file.with_suffix("") not in files]
     below = [file for file in unpacked if "st21pv" in file.parts]
-    if below and len(below) < len(unpacked):
+    if subset and below and len(below) < len(unpacked):
         return below if subset == "st21pv" else [file for file in unpacked if file not in below]
     return unpacked
 
 
-def _find_medmentions(path: Path, subset: str) -> _Found:
+def _find_medmentions(path: Path, subset: str | None) -> _Found:
     """The one form of MedMentions in `path`."""
-    files = [file for file in _files(path) if file.suffix in (".txt", ".gz", ".csv", ".conll")]
+    files = files_below(path)
     packed = _of_subset([file for file in files if _is_pubtator(file)], subset)
     found = [_Found("PubTator", file.parent, {"all": file}) for file in packed]
-    found += _by_folder([file for file in files if file.suffix == ".csv"], "CSV")
-    tagged = [f for f in files if f.suffix == ".conll" and "ent" not in re.split("[._-]", f.stem)]
-    found += _by_folder(tagged, "tagged words")
+    tables = [file for file in files if file.name.endswith((".csv", ".csv.gz"))]
+    found += _by_folder(tables, "CSV", path)
+    found += _by_folder([file for file in files if _is_tagged(file)], "tagged words", path)
     return _only(found, path, _MEDMENTIONS_WANTED)
 
 
 def medmentions(
     path: str | os.PathLike | None = None,  # folder or file; None: fetch the PubTator files
     *,
-    subset: str = "full",  # "full" or "st21pv", which is an annotation file of its own
+    subset: str | None = "full",  # "full", "st21pv" (a file of its own), None: by its types
     labels: str = "type",  # "type" (T047), "name" (Disease_or_Syndrome), "group" (Disorders)
     dev_split: float = 0.1,  # share of train for validation, where that is missing
     seed: int = 0,  # of that split
@@ -629,10 +752,11 @@ def medmentions(
     One document an abstract. Of several types the first is kept, and counted. No checksum of the
     PubTator files has been published; see `fetch_file`.
     """
-    if subset not in _MEDMENTIONS_COUNTS:
-        raise ValueError(f'subset={subset!r} is unknown; use "full" or "st21pv"')
+    if subset not in (None, *_MEDMENTIONS_COUNTS):
+        raise ValueError(f'subset={subset!r} is unknown; use "full", "st21pv" or None')
     if path is None:
-        path = _fetch_medmentions(subset, Path(cache_dir or default_cache_dir()) / "medmentions")
+        cache = Path(cache_dir or default_cache_dir()) / "medmentions"
+        path = _fetch_medmentions(subset or "full", cache)
     path = _existing(path, f"put {_MEDMENTIONS_WANTED} there")
     home = path if path.is_dir() else path.parent
     tables = sorted(home.rglob("SemGroups*.txt"))
@@ -648,21 +772,17 @@ def medmentions(
 
 
 def _label_medmentions(
-    corpus: dict[str, list[Document]], subset: str, names: dict[str, str], one: _Found
+    corpus: dict[str, list[Document]], subset: str | None, names: dict[str, str], one: _Found
 ) -> dict[str, list[Document]]:
     """What was read from `one`, with labels; checked and counted."""
     source = f"{one.form} in {one.folder}"
-    several: Counter = Counter()
-    corpus = {
-        part: [_with_first_type(doc, several) for doc in docs] for part, docs in corpus.items()
-    }
+    corpus = keep_first_types(corpus)
+    types = {span.label for docs in corpus.values() for doc in docs for span in doc.spans}
+    subset = subset or ("st21pv" if types <= {*ST21PV_TYPES} else "full")
     _check_subset([doc for docs in corpus.values() for doc in docs], subset, source)
     corpus = {part: [_named(doc, names) for doc in docs] for part, docs in corpus.items()}
     published = _MEDMENTIONS_COUNTS[subset] if one.form == "PubTator" else _TAGGED_COUNTS
     _report(f"MedMentions {subset}", source, corpus, published)
-    for what, count in several.items():
-        if count:
-            print(f"{count:,} {what}")
     return corpus
 
 # %% ../nbs/04_corpora.ipynb #c1ad5b2c
@@ -674,14 +794,14 @@ _N2C2_WANTED = (
 
 def _brat_folders(path: Path) -> dict[str, list[Path]]:
     """The folders of brat files of each part; "all" where `path` itself is the only one."""
-    folders = sorted({file.parent for file in _files(path) if file.suffix == ".ann"})
+    folders = sorted({file.parent for file in files_below(path) if file.suffix == ".ann"})
     if not folders:
         raise FileNotFoundError(f"{path}: no .ann file is there; put {_N2C2_WANTED} there")
     if folders == [path]:
         return {"all": folders}
     parts: dict[str, list[Path]] = {}
     for folder in folders:
-        named = [_split_of(name) for name in reversed(folder.relative_to(path).parts)]
+        named = [part_of(name) for name in reversed(folder.relative_to(path).parts)]
         part = next(filter(None, named), "")
         if not part:
             raise ValueError(
@@ -741,3 +861,97 @@ def n2c2_2018(
     sizes = ", ".join(f"{part} {len(docs):,}" for part, docs in corpus.items())
     print(f"one folder, divided at random by document (seed={seed}): {sizes}")
     return corpus
+
+# %% ../nbs/04_corpora.ipynb #c3c07d8a
+_N2C2_NAMES = re.compile(r"training_20180910|gold-standard-test-data|track2-training_data_\d")
+
+
+def _is_n2c2(path: Path, anns: list[Path]) -> bool:
+    """Whether brat files below `path` are named, or as many, as those of n2c2 2018."""
+    sizes = Counter(ann.parent for ann in anns if ann.parent != path)
+    names = {name for folder in sizes for name in folder.relative_to(path).parts}
+    published = {_N2C2_COUNTS[part][0] for part in ("train", "test")}
+    if not any(map(_N2C2_NAMES.fullmatch, names)) and published.isdisjoint(sizes.values()):
+        return False
+    rows = (line.split() for ann in anns for line in read_text(ann).splitlines() if line[:1] == "T")
+    return {row[1] for row in rows if len(row) > 1} <= {*SAMPLE_LABELS}
+
+
+def _is_medmentions(file: Path) -> bool:
+    """Whether a file is MedMentions: a table, tagged words, or PubTator with lists of PMIDs."""
+    if file.name.endswith((".csv", ".csv.gz")):
+        return form_of(file) == "CSV"
+    if _is_tagged(file):
+        return _has_semantic_types(file, "tagged words")
+    return (
+        _is_pubtator(file)
+        and _has_semantic_types(file, "PubTator")
+        and bool(_list_files(file.parent))
+    )
+
+
+def _is_ncbi(file: Path) -> bool:
+    """Whether a file is NCBI-disease: PubTator, or as many tagged sentences as published."""
+    part = part_of(file.stem)
+    if file.suffix == ".txt" or not part:
+        return _is_ncbi_pubtator(file)
+    if file.suffix not in _NCBI_TAGGED or form_of(file) != "tagged words":
+        return False
+    sentences = sum(map(bool, map(str.strip, re.split(r"\r?\n[ \t]*\r?\n", read_text(file)))))
+    known = {counts[part][0] for counts in (_NCBI_SENTENCES, _NCBI_NOT_TWICE)}
+    return sentences in known and _labels_at_top(file, "tagged words") == {"Disease"}
+
+
+def is_hub_name(path: Path) -> bool:
+    """Whether a path is none, but NCBI-disease on the Hub."""
+    return str(path) in _NCBI_HUB and not path.exists()
+
+
+def recognise_corpus(
+    path: Path,  # a folder, a file, or NCBI-disease on the Hub
+) -> str:  # "medmentions", "ncbi_disease", "n2c2_2018", or "" for any other files
+    """Which corpus there is, by what is in the files. Two of them raise `ValueError`."""
+    if is_hub_name(path):
+        return "ncbi_disease"
+    files = [] if (path / "prepared.json").exists() else files_below(path)
+    anns = [file for file in files if file.suffix == ".ann"]
+    notes = {ann.with_suffix(".txt") for ann in anns}
+    others = [file for file in files if file.suffix != ".ann" and file not in notes]
+    found = {
+        "medmentions": any(map(_is_medmentions, others)),
+        "ncbi_disease": any(map(_is_ncbi, others)),
+        "n2c2_2018": _is_n2c2(path, anns),
+    }
+    names = [name for name, there in found.items() if there]
+    if len(names) > 1:
+        raise ValueError(f"{path}: both {' and '.join(names)} are there; give the folder of one")
+    return "".join(names)
+
+
+def has_semantic_types(corpus: dict[str, list[Document]]) -> bool:
+    """Whether there are labels, and all of them are semantic types, such as T116 or T116,T123."""
+    labels = {span.label for docs in corpus.values() for doc in docs for span in doc.spans}
+    return bool(labels) and all(map(_SEMANTIC_TYPES.fullmatch, labels))
+
+
+def name_semantic_types(
+    corpus: dict[str, list[Document]],
+    path: Path,  # a SemGroups file of the NLM
+) -> dict[str, list[Document]]:  # with the names of semantic types as labels
+    """`corpus` with labels such as Disease_or_Syndrome for T047; other labels stay as they are.
+
+    Semantic types that the file lacks raise `ValueError`.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} is a folder; give the file SemGroups_2018.txt of the NLM")
+    names = {tui: _as_label(name) for tui, (name, _) in semantic_types(path).items()}
+    labels = {span.label for docs in corpus.values() for doc in docs for span in doc.spans}
+    lacking = sorted(label for label in labels - {*names} if re.fullmatch(r"T\d{3}", label))
+    if lacking:
+        raise ValueError(
+            f"{path}: lacks {len(lacking)} semantic types of the corpus, such as {lacking[0]};"
+            " give the file SemGroups_2018.txt of the NLM"
+        )
+    if labels.isdisjoint(names):
+        print(f"{path}: no label of the corpus is a semantic type; the labels stay as they are")
+    return {part: relabel(docs, names) for part, docs in corpus.items()}

@@ -442,6 +442,11 @@ class _Bar(ProgressCallback):
         pass
 
 
+def _epoch_number(epochs: float) -> int:
+    """The epoch, counted from 1, that ends after so many passes, or that ends there too early."""
+    return math.ceil(round(epochs, 3))
+
+
 class _EpochLine(TrainerCallback):
     """One line an epoch, to the screen and to a log file that a closed browser cannot lose."""
 
@@ -467,7 +472,7 @@ class _EpochLine(TrainerCallback):
 
     def on_evaluate(self, args, state, control, metrics=None, **kwargs):
         self.say(
-            f"epoch {round(state.epoch)}/{round(state.num_train_epochs)}  loss {self.loss:.4f}"
+            f"epoch {_epoch_number(state.epoch)}/{state.num_train_epochs}  loss {self.loss:.4f}"
             f"  validation loss {metrics['eval_loss']:.4f}  F1 {metrics['eval_f1']:.4f}"
             f" (P {metrics['eval_precision']:.4f} R {metrics['eval_recall']:.4f})"
             f"  {time.time() - self.start:.0f} s"
@@ -483,13 +488,13 @@ class _EpochLine(TrainerCallback):
 # %% ../nbs/10_train.ipynb #0c5a7d11
 def choose_batch_size(
     windows: int,  # of the training documents
-    epochs: int,  # over them
+    epochs: float,  # passes over them
     *,
     processes: int = 1,  # that share a batch
     steps: int = 1000,  # of the optimiser that a run should have
 ) -> int:  # windows: 1 to 16 for one process, else a multiple of `processes`
     """The largest batch with which a run has enough steps of the optimiser to learn from."""
-    size = min(16, windows * epochs // steps)
+    size = min(16, int(windows * epochs // steps))
     return max(1, size // processes) * processes
 
 
@@ -813,7 +818,8 @@ def _history(log: list[dict]) -> pd.DataFrame:
     """One row an epoch of a trainer's log: training loss, and validation loss, scores."""
     rows: dict[int, dict] = {}
     for entry in log:
-        row = rows.setdefault(round(entry["epoch"]), {"epoch": round(entry["epoch"])})
+        number = _epoch_number(entry["epoch"])
+        row = rows.setdefault(number, {"epoch": number})
         row |= {"loss": entry["loss"]} if "loss" in entry else {}
         row |= {
             f"validation_{key[5:]}" if key == "eval_loss" else key[5:]: value
@@ -907,7 +913,9 @@ def _check_disk(trainer: Trainer, error: Exception):
 def _best_epoch(log: list[dict], step: int) -> int:
     """The epoch that ended with a step, that of the best checkpoint, counted from 1."""
     return next(
-        round(entry["epoch"]) for entry in log if "eval_f1" in entry and entry["step"] == step
+        _epoch_number(entry["epoch"])
+        for entry in log
+        if "eval_f1" in entry and entry["step"] == step
     )
 
 
@@ -1061,7 +1069,7 @@ def fine_tune(
     corpus: dict[str, list[Document]],  # "train", perhaps "validation"; "test" is not read
     encoder: str,  # name on the Hub, such as "UFNLP/gatortronS", or a folder, also of a tagger
     *,
-    epochs: int = 5,  # at most; see `patience`
+    epochs: float = 5,  # at most (see `patience`); 2.5: the third ends halfway
     lr: float | None = None,  # highest, after `warmup`; then it falls to 0; None: see `choose_lr`
     batch_size: int | None = None,  # windows in a step; None: see `choose_batch_size`
     weight_decay: float = 0.01,
