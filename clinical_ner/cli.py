@@ -147,7 +147,7 @@ def read_documents(
     one id (scores match documents by their ids), raise `ValueError`.
     """
     path = Path(path)
-    if path.is_dir() and not any(file.suffix == ".ann" for file in files_below(path)):
+    if path.is_dir() and not any(file.suffix.lower() == ".ann" for file in files_below(path)):
         return _check_ids(_read_files(path), path)
     reader = read_brat if path.is_dir() else _reader(path)
     if not reader:
@@ -163,7 +163,7 @@ _SPLITS = ("train", "validation", "test")
 def _readable(path: Path) -> list[Path]:
     """What can be read in and below a folder: brat folders, and files of other formats."""
     files = files_below(path)
-    brat = {file.parent for file in files if file.suffix == ".ann"}
+    brat = {file.parent for file in files if file.suffix.lower() == ".ann"}
     others = [file for file in files if brat.isdisjoint(file.parents) and _reader(file)]
     return sorted(folder for folder in brat if brat.isdisjoint(folder.parents)) + others
 
@@ -382,7 +382,7 @@ def _write_words(
         cut.append(replace(doc, meta={"words": words, "sentences": [list(p) for p in places]}))
     write_conll(cut, path, offsets=True, columns=False, sep=sep)
     kept = [(doc.id, doc.meta["words"], sorted(fit_spans(doc)[0])) for doc in cut]
-    back = read_conll(path, scheme="IOB2", sep=sep)
+    back = read_conll(path, scheme="IOB2", sep=sep, word_column=0)
     read = [(doc.id, [list(word) for word in doc_words(doc)], sorted(doc.spans)) for doc in back]
     if read != kept:
         wrong = next(a[0] for a, b in zip(kept, [*read, *kept]) if a != b)

@@ -203,7 +203,7 @@ def test_prepare_keeps_parts_that_are_there_and_warns_of_leaks(
 
 
 def test_prepare_says_what_tags_cannot_hold(monkeypatch, tmp_path, encoder_dir, capsys):
-    spans = [Span(0, 8, "Site", fragments=((0, 4), (9, 12))[:1] + ((5, 8),)), Span(5, 8, "Site")]
+    spans = [Span(0, 13, "Site", fragments=((0, 4), (9, 13))), Span(5, 8, "Site")]
     write_jsonl([Document("d", "left arm pain", spans)], tmp_path / "a.jsonl")
     prepare(monkeypatch, tmp_path / "a.jsonl", tmp_path / "t", encoder_dir, "--dev_split", 0)
     assert "discontinuous 1" in capsys.readouterr().out
