@@ -184,7 +184,7 @@ def report(
     path: str | os.PathLike,  # the HTML file to write
     *,
     train: Iterable[Document] | None = None,  # adds scores by what training had
-    include_text: bool = True,  # False: no word of the notes
+    include_text: bool = False,  # write the worst documents, with their text, into the file
     settings: Mapping[str, object] | None = None,  # such as model and learning rate
     title: str = "Entity recognition: report",  # the heading of the page
     worst: int = 5,  # documents to compare

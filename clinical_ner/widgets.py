@@ -237,12 +237,12 @@ class _Static:
 class _Shown:
     """A thing that shows a page once it is displayed, and keeps little of it."""
 
-    keep_text = False
+    include_text = False
 
     @cached_property
     def pane(self) -> _Pane:
         """The widget, made when it is first asked for."""
-        return _Pane(self, self.static().html if self.keep_text else self._line_html())
+        return _Pane(self, self.static().html if self.include_text else self._line_html())
 
     def _line_html(self) -> str:
         return f"<div>{escape_text(self.line())}; run the cell to see more</div>"
@@ -695,7 +695,7 @@ def _options(name: str, title: str, values: Iterable[str]) -> str:
 class Explorer(_Shown):
     """The page of `explore`: what is chosen, and what that shows."""
 
-    def __init__(self, gold, pred, train=None, keep_text: bool = False):
+    def __init__(self, gold, pred, train=None, include_text: bool = False):
         self.cases = _cases(gold, pred, train)
         docs = self.cases.gold
         self.search = _Search(docs, self.cases.columns)
@@ -704,7 +704,7 @@ class Explorer(_Shown):
         pair = docs, self.cases.pred
         self.lenient = list(score_thresholds(*pair, thresholds=steps, mode="lenient").rows.values())
         self.choice = _Choice()
-        self.keep_text = keep_text
+        self.include_text = include_text
 
     def line(self) -> str:
         """What was compared, in one line without a word of a note."""
@@ -811,13 +811,13 @@ def explore(
     pred: Iterable[Document],  # the same documents in any order
     *,
     train: Iterable[Document] | None = None,  # adds the filter seen or unseen
-    keep_text: bool = False,  # save the page, with its text, in the notebook
+    include_text: bool = False,  # save the page, with its text, in the notebook
 ) -> Explorer:
     """A page to browse the mistakes: filter by a click, a word, a threshold; read the text.
 
     Documents that do not belong together raise `ValueError` (see `pair_documents`).
     """
-    return Explorer(gold, pred, train, keep_text)
+    return Explorer(gold, pred, train, include_text)
 
 # %% ../nbs/14_widgets.ipynb #16b7eddc
 def _digest(text: str) -> str:
@@ -1049,12 +1049,12 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
 class Review(_Shown):
     """Annotations under review. `documents()` gives what has been decided."""
 
-    def __init__(self, work: _Work, labels: Sequence[str], keep_text: bool = False):
+    def __init__(self, work: _Work, labels: Sequence[str], include_text: bool = False):
         self.work, self.labels = work, list(labels)
         self.selected: tuple[int, int] | None = None
         self.message = ""
         self.current = (0, "")
-        self.keep_text = keep_text
+        self.include_text = include_text
         self.next_open(0)
 
     def line(self) -> str:
@@ -1362,7 +1362,7 @@ def review(
     order: str = "uncertain",  # lowest scores first; or "suspicious", or "document"
     suspects: Sequence[Suspect] | None = None,  # for "suspicious"; None: `suspicious_gold(docs)`
     labels: Sequence[str] | None = None,  # to choose from; None: those of `docs`
-    keep_text: bool = False,  # save the page, with its text, in the notebook
+    include_text: bool = False,  # save the page, with its text, in the notebook
 ) -> Review:
     """A page to accept, reject, correct and add annotations; every decision is saved at once.
 
@@ -1375,7 +1375,7 @@ def review(
     if order == "suspicious" and suspects is None:
         suspects = suspicious_gold(docs)
     work = _Work(docs, _Log(Path(save_to) / "decisions.jsonl"), order, list(suspects or ()))
-    return Review(work, labels or list(count_labels(docs)), keep_text)
+    return Review(work, labels or list(count_labels(docs)), include_text)
 
 # %% ../nbs/14_widgets.ipynb #68c3d030
 def strip_notebook(
