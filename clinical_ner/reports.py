@@ -13,7 +13,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from .core import Document, escape_text, open_atomic, package_versions
+from clinical_ner.core import (
+    NO_MATH_CLASSES,
+    Document,
+    escape_text,
+    open_atomic,
+    package_versions,
+)
 from .display import Picture, compare, page_html
 from .errors import Mistakes, confusion, find_mistakes
 from .metrics import Scores, bootstrap, evaluate, pair_documents, seen_in
@@ -42,7 +48,8 @@ def table_html(
         for name, row in rows.items()
     )
     return (
-        f'<div class="wide" role="region" tabindex="0" aria-label="{escape_text(caption)}"><table>'
+        f'<div class="wide {NO_MATH_CLASSES}" role="region" tabindex="0"'
+        f' aria-label="{escape_text(caption)}"><table>'
         f"<caption>{escape_text(caption)}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
     )

@@ -24,6 +24,7 @@ import traitlets
 
 from clinical_ner.core import (
     HIDDEN,
+    NO_MATH_CLASSES,
     Document,
     Span,
     count_labels,
@@ -59,7 +60,7 @@ function place(node, offset) {  // of a character in the note, or null
 
 function render({ model, el }) {
   const root = document.createElement("div");
-  root.className = "cner-widget";
+  root.className = "cner-widget tex2jax_ignore mathjax_ignore";  // dollars in notes stay
   root.tabIndex = 0;
   root.setAttribute("data-lm-suppress-shortcuts", "true");  // JupyterLab's keys are not ours
   root.innerHTML = model.get("snapshot");
@@ -245,7 +246,8 @@ class _Shown:
         return _Pane(self, self.static().html if self.include_text else self._line_html())
 
     def _line_html(self) -> str:
-        return f"<div>{escape_text(self.line())}; run the cell to see more</div>"
+        line = f"{escape_text(self.line())}; run the cell to see more"
+        return f'<div class="{NO_MATH_CLASSES}">{line}</div>'
 
     def static(self) -> _Static:
         """The page as it is now, for a place without a kernel. It holds words of the notes."""
@@ -253,7 +255,8 @@ class _Shown:
         for name, part in self.slots().items():
             page = page.replace(f'data-slot="{name}">', f'data-slot="{name}">{part}', 1)
         return _Static(
-            f'<div><style>{_STYLE}{_SCROLLED}</style><div class="cner-widget">{page}</div></div>'
+            f'<div class="{NO_MATH_CLASSES}"><style>{_STYLE}{_SCROLLED}</style>'
+            f'<div class="cner-widget">{page}</div></div>'
         )
 
     def _repr_mimebundle_(self, **options):
