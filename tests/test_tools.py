@@ -4,14 +4,24 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from clinical_ner._pages import StaticWidgets, plain_signatures
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
 from check_export import changed_files  # noqa: E402
-from docs_check import check_docs, page_faults  # noqa: E402
+from docs_check import (  # noqa: E402
+    check_docs,
+    check_site,
+    made_page_faults,
+    page_faults,
+    rewritten_tables,
+    widget_faults,
+)
 from navigation import llms, page_address, sections  # noqa: E402
 from readme import make_readme  # noqa: E402
 from tree import NAMES, copy_tree, read_tree, run_in  # noqa: E402
@@ -25,7 +35,7 @@ def project(tmp_path):
         if path.name not in ("00_core.ipynb", "index.ipynb"):
             path.unlink()
     for path in tmp_path.glob("clinical_ner/*.py"):
-        if path.stem not in ("__init__", "all", "core"):
+        if path.stem not in ("__init__", "_pages", "all", "core"):
             path.unlink()
     index = {"cell_type": "markdown", "id": "a", "metadata": {}, "source": "# a\n\n> b"}
     write_cells(tmp_path / "nbs" / "index.ipynb", [index])
@@ -163,6 +173,75 @@ def test_a_page_with_its_widgets_and_names_is_clean():
     assert page_faults(page, {"predict"}) == []
     [wrong] = page_faults(page, {"predictions"})
     assert "`predict(`" in wrong
+
+
+VIEW, STATE = (f"application/vnd.jupyter.widget-{kind}+json" for kind in ("view", "state"))
+
+
+def made_page(data, widgets=None, source="x"):
+    """A page with one output, as nbdev hands it to Quarto."""
+    output = {"output_type": "display_data", "data": data}
+    cell = {"cell_type": "code", "source": source, "outputs": [output]}
+    return {"cells": [cell], "metadata": {"widgets": {STATE: widgets}} if widgets else {}}
+
+
+def test_a_widget_saved_as_one_line_is_found():
+    data = {**WIDGET, "text/html": "<div>3 documents; run the cell to see more</div>"}
+    page = made_page(data, {"state": {"a": {}}})
+    [wrong] = page_faults(page, set())
+    assert "include_text=True" in wrong
+
+
+def test_a_state_that_the_table_filter_breaks_is_found():
+    state = json.dumps({"state": {"a": {"snapshot": '<table class="x"><tr><th>1</th>'}}})
+    script = f'<script type="{STATE}">{state}</script>'
+    assert json.loads(state) and "data-quarto-postprocess" in rewritten_tables(script)
+    [wrong] = widget_faults(script)
+    assert "no JSON" in wrong
+    assert widget_faults(script.replace("<t", "<s").replace("/th", "/sh")) == []
+    assert widget_faults(f"<script type={STATE}>{{</script>") != []
+    assert widget_faults("<table><tr><th>1</th></tr></table>") == []
+
+
+def test_a_widget_that_needs_a_manager_is_found(tmp_path):
+    [wrong] = made_page_faults(made_page(WIDGET))
+    assert "load a manager" in wrong
+    address = "https://unpkg.com/@jupyter-widgets/html-manager@*/dist/embed-amd.js"
+    [wrong] = made_page_faults(made_page({"text/html": f'<script src="{address}"></script>'}))
+    assert "html-manager" in wrong
+    page = made_page({"text/html": "<b>1</b>"}, {"state": {"a": {"snapshot": "<table>"}}})
+    assert "no JSON" in made_page_faults(page)[0]
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/a.html").write_text(f'<script src="{address}"></script>')
+    pages, [wrong] = check_site(tmp_path)
+    assert pages == ["sub/a.html"] and wrong.startswith("sub/a.html: a widget manager")
+
+
+def test_a_link_inside_code_is_found():
+    link = "[`doc_words`](https://site/tags.html#doc_words)"
+    page = made_page({"text/markdown": [f"see {link}\n", "```python\n", f"x # {link}\n", "```\n"]})
+    assert made_page_faults(page) == [f"a link inside code: {link}"]
+
+
+def test_made_pages_have_static_widgets_and_plain_signatures():
+    view, html = {VIEW: {"model_id": "a"}}, {"text/html": "<table></table>"}
+    link = "[`doc_words`](https://site/tags.html#doc_words)"
+    text = ["```python\n", f"x # {link}, {link}\n", "```\n", f"{link}"]
+    page = made_page({**view, **html, "text/markdown": text}, {"state": {"a": {}}})
+    notebook = SimpleNamespace(metadata=page["metadata"])
+    widgets = StaticWidgets(notebook)
+    for cell in page["cells"]:
+        widgets(cell)
+        plain_signatures(cell)
+    widgets.end()
+    shown = page["cells"][0]["outputs"][0]["data"]
+    assert shown == html | {
+        "text/markdown": ["```python\n", "x # `doc_words`, `doc_words`\n", "```\n", link]
+    }
+    assert page["metadata"] == {} and made_page_faults(page) == []
+    alone = made_page(dict(view))
+    widgets(alone["cells"][0])
+    assert made_page_faults(alone) != []  # there is nothing else to show: the check says so
 
 
 def test_a_picture_that_happens_to_hold_the_name_of_this_machine(monkeypatch):
