@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from clinical_ner._pages import StaticWidgets, plain_signatures
+from clinical_ner._pages import StaticWidgets, plain_signatures, raw_html
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
@@ -175,7 +175,7 @@ def test_a_page_with_its_widgets_and_names_is_clean():
     assert "`predict(`" in wrong
 
 
-VIEW, STATE = (f"application/vnd.jupyter.widget-{kind}+json" for kind in ("view", "state"))
+STATE = "application/vnd.jupyter.widget-state+json"
 
 
 def made_page(data, widgets=None, source="x"):
@@ -205,12 +205,14 @@ def test_a_state_that_the_table_filter_breaks_is_found():
 
 def test_a_widget_that_needs_a_manager_is_found(tmp_path):
     [wrong] = made_page_faults(made_page(WIDGET))
-    assert "load a manager" in wrong
+    assert "load the widget manager" in wrong
     address = "https://unpkg.com/@jupyter-widgets/html-manager@*/dist/embed-amd.js"
-    [wrong] = made_page_faults(made_page({"text/html": f'<script src="{address}"></script>'}))
-    assert "html-manager" in wrong
-    page = made_page({"text/html": "<b>1</b>"}, {"state": {"a": {"snapshot": "<table>"}}})
-    assert "no JSON" in made_page_faults(page)[0]
+    [wrong, other] = made_page_faults(
+        made_page({"text/html": f'<script src="{address}"></script>'})
+    )
+    assert "load require.js" in wrong and "html-manager" in other
+    [wrong] = made_page_faults(made_page({}, {"state": {"a": {"snapshot": "<table>"}}}))
+    assert "no JSON" in wrong
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub/a.html").write_text(f'<script src="{address}"></script>')
     pages, [wrong] = check_site(tmp_path)
@@ -224,24 +226,32 @@ def test_a_link_inside_code_is_found():
 
 
 def test_made_pages_have_static_widgets_and_plain_signatures():
-    view, html = {VIEW: {"model_id": "a"}}, {"text/html": "<table></table>"}
     link = "[`doc_words`](https://site/tags.html#doc_words)"
-    text = ["```python\n", f"x # {link}, {link}\n", "```\n", f"{link}"]
-    page = made_page({**view, **html, "text/markdown": text}, {"state": {"a": {}}})
-    notebook = SimpleNamespace(metadata=page["metadata"])
-    widgets = StaticWidgets(notebook)
-    for cell in page["cells"]:
-        widgets(cell)
-        plain_signatures(cell)
-    widgets.end()
-    shown = page["cells"][0]["outputs"][0]["data"]
-    assert shown == html | {
-        "text/markdown": ["```python\n", "x # `doc_words`, `doc_words`\n", "```\n", link]
-    }
-    assert page["metadata"] == {} and made_page_faults(page) == []
-    alone = made_page(dict(view))
-    widgets(alone["cells"][0])
-    assert made_page_faults(alone) != []  # there is nothing else to show: the check says so
+    text = ["```python\n", f"x # {link}, {link}\n", "```\n", link]
+    shown = [
+        ({"text/markdown": text}, "```python\nx # `doc_words`, `doc_words`\n```\n" + link),
+        ({**WIDGET, "text/html": ["<b>\n", "1</b>"]}, "```{=html}\n<b>\n1</b>\n```\n"),
+        ({"text/html": "<b>\n```` </b>"}, "`````{=html}\n<b>\n```` </b>\n`````\n"),
+    ]
+    for data, wanted in shown:
+        page = make_page(made_page(dict(data), {"state": {"a": {}}}))
+        [output] = page["cells"][0]["outputs"]
+        assert {kind: "".join(text) for kind, text in output["data"].items()} == {
+            "text/markdown": wanted
+        }
+        assert page["metadata"] == {} and made_page_faults(page) == []
+    assert made_page_faults(make_page(made_page(dict(WIDGET))))  # there is nothing else to show
+
+
+def make_page(page):
+    """The page after the last steps."""
+    widgets = StaticWidgets(SimpleNamespace(metadata=page["metadata"]))
+    for step in (widgets, plain_signatures, raw_html):
+        for cell in page["cells"]:
+            step(cell)
+        if step is widgets:
+            step.end()
+    return page
 
 
 def test_a_picture_that_happens_to_hold_the_name_of_this_machine(monkeypatch):

@@ -3,7 +3,7 @@
 nbdev makes the pages that Quarto would render; smalldocs then builds a site from them and lists
 broken links and syntax that would not render. Beside that: outputs that are errors or too large,
 widgets without their state, names of this machine, and names in the text that nothing has; in the
-pages, widgets that need a manager from elsewhere, states that do not parse, links inside code.
+pages, what makes Quarto load scripts from elsewhere, states that do not parse, links inside code.
 Quarto itself is not needed. Given a folder, it looks through the rendered pages there instead.
 Prints nothing more than a count when all is well.
 """
@@ -143,9 +143,13 @@ def made_page_faults(
     texts += ["".join(one.get(f"text/{kind}", "")) for one in data for kind in ("markdown", "html")]
     if state := notebook.get("metadata", {}).get("widgets", {}).get(_STATE):
         texts.append(f"<script type={_STATE}>{json.dumps(state)}</script>")  # as Quarto writes it
-    wrong = ["a widget and not its HTML: Quarto would load a manager for it"] * sum(
-        _WIDGET in one for one in data
-    )
+    said = {_WIDGET: "the widget manager", "text/html": "require.js"}
+    wrong = [
+        f"Quarto would load {said[kind]} for an output"
+        for one in data
+        for kind in one
+        if kind in said
+    ]
     links = [
         link for text in texts for block in _CODE.findall(text) for link in _LINK.findall(block)
     ]
