@@ -48,6 +48,7 @@ docs: .venv/.dev
 	python tools/navigation.py
 	touch README.md
 	PYTHONPATH="$(CURDIR)" nbdev_docs
+	python tools/docs_check.py _docs
 
 readme: .venv/.dev
 	python tools/chromium.py

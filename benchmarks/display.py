@@ -85,7 +85,7 @@ def measure(docs, folder: Path) -> dict[str, dict]:
     makers = {
         "highlight": (page, lambda: highlight(docs).save(page)),
         "displaCy": (theirs, lambda: theirs.write_text(draw_by_displacy(docs), "utf-8")),
-        "report of 100 documents": (file, lambda: report(some, found, file)),
+        "report of 100 documents": (file, lambda: report(some, found, file, include_text=True)),
     }
     rows = {}
     with sync_playwright() as playwright:

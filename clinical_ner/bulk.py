@@ -539,17 +539,20 @@ def read_part(
             rejected.append({"place": place, "reason": _reason(error)})
 
 # %% ../nbs/16_bulk.ipynb #6c29f410
-def _span_row(doc: Document, span, text: bool) -> dict:
+def _span_row(doc: Document, span, include_text: bool) -> dict:
     """One span as plain fields."""
     row = {"start": span.start, "end": span.end, "label": span.label, "score": span.score}
-    return row | ({"text": doc.text[span.start : span.end]} if text else {})
+    return row | ({"text": doc.text[span.start : span.end]} if include_text else {})
 
 
-def _write_jsonl_part(docs: Iterable[Document], out: Path, number: int, text: bool, _):
+def _write_jsonl_part(docs: Iterable[Document], out: Path, number: int, include_text: bool, _):
     """A part as JSON lines: one line a document."""
     with open_atomic(out / "spans" / f"part-{number:08}.jsonl") as file:
         for doc in docs:
-            row = {"id": doc.id, "spans": [_span_row(doc, span, text) for span in doc.spans]}
+            row = {
+                "id": doc.id,
+                "spans": [_span_row(doc, span, include_text) for span in doc.spans],
+            }
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
@@ -563,21 +566,23 @@ def _write_table(rows: list[dict], fields: dict[str, str], path: Path):
         write_table(pa.Table.from_pylist(rows, schema), file, compression="zstd")
 
 
-def _write_parquet_part(docs: Iterable[Document], out: Path, number: int, text: bool, _):
+def _write_parquet_part(docs: Iterable[Document], out: Path, number: int, include_text: bool, _):
     """A part as two Parquet files: one row a span, and one row a document."""
     spans, documents = [], []
     for doc in docs:
-        spans += [{"document": doc.id, **_span_row(doc, span, text)} for span in doc.spans]
+        spans += [{"document": doc.id, **_span_row(doc, span, include_text)} for span in doc.spans]
         sizes = {"characters": len(doc.text), "spans": len(doc.spans)}
         documents.append({"document": doc.id, **sizes})
     fields = {"document": "string", "start": "int64", "end": "int64", "label": "string"}
-    fields |= {"score": "float64"} | ({"text": "string"} if text else {})
+    fields |= {"score": "float64"} | ({"text": "string"} if include_text else {})
     _write_table(spans, fields, out / "spans" / f"part-{number:08}.parquet")
     fields = {"document": "string", "characters": "int64", "spans": "int64"}
     _write_table(documents, fields, out / "documents" / f"part-{number:08}.parquet")
 
 
-def _write_brat_part(docs: Iterable[Document], out: Path, number: int, text: bool, report: dict):
+def _write_brat_part(
+    docs: Iterable[Document], out: Path, number: int, include_text: bool, report: dict
+):
     """A part as brat files; an id that cannot name a file is a reason to reject the document."""
     losses: Counter = Counter()
     for doc in docs:
@@ -630,7 +635,7 @@ class _Job:
     model: str  # folder
     load: Callable  # makes the tagger of the folder
     output: str  # "jsonl", "parquet" or "brat"
-    text: bool
+    include_text: bool
     predict: dict  # options of `predict_stream`
 
     def tagger(self, device: str | None) -> Tagger:
@@ -666,7 +671,7 @@ def _annotate_part(
     docs = read_part(job.source, part, report["rejected"])
     found = _predict_all(tagger, docs, job.predict, report["rejected"])
     counted = _tally(found, report, tick)
-    _WRITERS[job.output](counted, Path(job.out), number, job.text, report)
+    _WRITERS[job.output](counted, Path(job.out), number, job.include_text, report)
     with open_atomic(path) as file:
         json.dump(report, file)
     return report
@@ -1156,7 +1161,7 @@ def annotate(
     model: Tagger | str | os.PathLike,  # folder of a tagger, its name on the Hub, or a tagger
     *,
     output: str = "jsonl",  # or "parquet", "brat"
-    text: bool = False,  # write the covered text of each span too (brat always has the notes)
+    include_text: bool = False,  # write the words of each span too (brat always has the notes)
     engine: str = "local",  # or "ray"
     workers: int | None = None,  # taggers at work; default: one for each GPU, or one
     threads: int | None = None,  # cores for each worker; default: its share of them
@@ -1186,7 +1191,12 @@ def annotate(
         model = _find_model(model, cache_dir)
     precision = _settle_precision(precision, engine, device, gpus)
     predicting = {"token_budget": token_budget, "precision": precision}
-    settings = {"output": output, "text": text, "part_size": part_size, "max_chars": max_chars}
+    settings = {
+        "output": output,
+        "include_text": include_text,
+        "part_size": part_size,
+        "max_chars": max_chars,
+    }
     settings |= columns | predicting | {"load": _load_name(load)}
     with _only_run(out / ".parts"), _model_folder(model, out) as (new, folder):
         run = {"model": given_path(folder), "model_hash": model_hash(new), "settings": settings}
@@ -1195,7 +1205,7 @@ def annotate(
         if run["finished"]:
             return run
         _move_model(new, folder)
-        job = _Job(found, str(out), folder, load, output, text, predicting)
+        job = _Job(found, str(out), folder, load, output, include_text, predicting)
         options = {"workers": workers, "threads": threads, "device": device, "gpus": gpus}
         return _run_parts(job, engine, run, options, progress)
 

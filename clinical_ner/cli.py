@@ -620,7 +620,7 @@ def clinical_ner_annotate(
     input_dir: str = None,  # folder of .txt files, or a file of documents in any known format
     target_dir: str = None,  # a new folder, or one with a run to go on with
     output: str = "brat",  # what to write: brat, jsonl or parquet
-    text: bool = False,  # write the covered text of each span into jsonl or parquet
+    include_text: bool = False,  # write the covered text of each span into jsonl or parquet
     engine: str = "local",  # where to work: local, or ray for a Ray cluster
     workers: int = None,  # processes with a tagger each, if not one for each GPU
     threads: int = None,  # cores of each worker, if not its share
@@ -642,7 +642,7 @@ def clinical_ner_annotate(
         raise ValueError("--model_name and --target_dir are needed")
     from clinical_ner.bulk import annotate
 
-    options = {"output": output, "text": text, "engine": engine, "workers": workers}
+    options = {"output": output, "include_text": include_text, "engine": engine, "workers": workers}
     options |= {"threads": threads, "device": device, "gpus": gpus, "part_size": part_size}
     options |= {"max_chars": max_chars, "token_budget": token_budget, "precision": precision}
     options |= {"load": _loader(runtime)}
@@ -655,7 +655,7 @@ def clinical_ner_annotate(
         print(f"{counts['rejected']:,} documents were rejected; reasons are in rejected.jsonl")
 
 # %% ../nbs/19_cli.ipynb #b0602c60
-def _write_report(golds, preds, path: str, settings: dict, include_text: bool = True):
+def _write_report(golds, preds, path: str, settings: dict, include_text: bool):
     """Write the HTML report of the documents that both sides have."""
     from clinical_ner.reports import report
 
@@ -674,7 +674,7 @@ def clinical_ner_evaluate(
     n2c2: bool = False,  # score as the official script of n2c2 2018 track 2 does
     output: str = None,  # JSON file to write the scores to
     report: str = None,  # HTML file to write: scores, charts, mistakes, the worst documents
-    no_text: bool = False,  # leave every word of the notes out of the report
+    include_text: bool = False,  # write the worst documents, with their text, into the report
 ):
     """Print precision, recall and F1 by type, strict and lenient.
 
@@ -696,7 +696,7 @@ def clinical_ner_evaluate(
         with open_atomic(output) as file:
             json.dump(scores.to_dict(), file, indent=1)
     if report:
-        _write_report(golds, preds, report, {"gold": gold, "pred": pred}, not no_text)
+        _write_report(golds, preds, report, {"gold": gold, "pred": pred}, include_text)
 
 # %% ../nbs/19_cli.ipynb #aca1fd60
 def clinical_ner_demo(
@@ -735,7 +735,7 @@ def clinical_ner_demo(
         json.dump(scores.to_dict(), file, indent=1)
     print(f"{len(found)} made-up notes that training did not see\n{scores}")
     settings = {"notes": notes, "num_train_epochs": num_train_epochs, "seed": seed}
-    _write_report(corpus["test"], found, target / "report.html", settings)
+    _write_report(corpus["test"], found, target / "report.html", settings, include_text=True)
     print(f"{target}: model/, scores.json, and the notes with what was found in found/ (brat)")
 
 # %% ../nbs/19_cli.ipynb #5b1a77c2

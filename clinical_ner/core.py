@@ -417,6 +417,9 @@ def label_before_blank(
     """Labels behind a blank that ends their mention stand before it: a line may break there."""
     return re.sub(rf"(\s+)(<{tag}\b.*?</{tag}>)", r"\2\1", body)
 
+# %% ../nbs/00_core.ipynb #a8f19047
+NO_MATH_CLASSES = "tex2jax_ignore mathjax_ignore"  # of MathJax 2, and of 3 and later
+
 # %% ../nbs/00_core.ipynb #ecee33f9
 def span_title(
     spans: Sequence[Span],  # of one text
@@ -471,7 +474,7 @@ def render_document(
     body = label_before_blank(body, "small")
     title = f"{escape_text(doc.id)} · {len(doc.text):,} characters · {len(doc.spans):,} spans"
     return (
-        f'<div><div style="font-size:.8em">{title}</div>'
+        f'<div class="{NO_MATH_CLASSES}"><div style="font-size:.8em">{title}</div>'
         f'<div dir="auto" style="white-space:pre-wrap;overflow-wrap:anywhere;line-height:2.2">'
         f"{body}</div></div>"
     )

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 
 from clinical_ner.core import (
+    NO_MATH_CLASSES,
     Document,
     Piece,
     Span,
@@ -162,7 +163,7 @@ def page_html(
         f"<title>{escape_text(title)}</title><style>:root{{color-scheme:light dark}}"
         "@media print{:root{color-scheme:light}}"
         f"body{{margin:0 auto;padding:16px;max-width:1100px;overflow-wrap:anywhere}}{style}</style>"
-        f"</head><body><main>{body}</main></body></html>\n"
+        f'</head><body class="{NO_MATH_CLASSES}"><main>{body}</main></body></html>\n'
     )
 
 
@@ -181,7 +182,8 @@ class Picture:
         """The picture as HTML, with styles and script, and with ids that no other picture has."""
         uid = f"cner{next(_numbers)}-{hashlib.md5(self.title.encode()).hexdigest()[:6]}"
         return (
-            f'{_STYLE}<div class="cner" id="{uid}">{self.draw(uid)}</div><script>{_SCRIPT}</script>'
+            f'{_STYLE}<div class="cner {NO_MATH_CLASSES}" id="{uid}">{self.draw(uid)}</div>'
+            f"<script>{_SCRIPT}</script>"
         )
 
     def save(

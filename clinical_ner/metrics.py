@@ -23,7 +23,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from .core import Document, Span, escape_text, span_text
+from .core import NO_MATH_CLASSES, Document, Span, escape_text, span_text
 from clinical_ner.tags import (
     doc_words,
     fit_spans,
@@ -91,7 +91,7 @@ class Scores:
         cells = ["".join(f"<td{a}>{cell}</td>" for a, cell in zip(left, row[1:])) for row in rows]
         body = "".join(f"<tr><th>{row[0]}</th>{line}</tr>" for row, line in zip(rows, cells))
         return (
-            f"<table><caption>{escape_text(self.caption)}</caption><thead><tr>"
+            f'<table class="{NO_MATH_CLASSES}"><caption>{escape_text(self.caption)}</caption><thead><tr>'
             + "".join(
                 f"<th{a}>{name.replace(' ', '<br>', 1)}</th>" for a, name in zip(["", *left], head)
             )
@@ -624,7 +624,7 @@ class Ceiling:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return f"<p>{escape_text(str(self))}</p>"
+        return f'<p class="{NO_MATH_CLASSES}">{escape_text(str(self))}</p>'
 
 
 def _through_tags(

@@ -13,7 +13,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from .core import Document, escape_text, open_atomic, package_versions
+from clinical_ner.core import (
+    NO_MATH_CLASSES,
+    Document,
+    escape_text,
+    open_atomic,
+    package_versions,
+)
 from .display import Picture, compare, page_html
 from .errors import Mistakes, confusion, find_mistakes
 from .metrics import Scores, bootstrap, evaluate, pair_documents, seen_in
@@ -42,7 +48,8 @@ def table_html(
         for name, row in rows.items()
     )
     return (
-        f'<div class="wide" role="region" tabindex="0" aria-label="{escape_text(caption)}"><table>'
+        f'<div class="wide {NO_MATH_CLASSES}" role="region" tabindex="0"'
+        f' aria-label="{escape_text(caption)}"><table>'
         f"<caption>{escape_text(caption)}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
     )
@@ -184,7 +191,7 @@ def report(
     path: str | os.PathLike,  # the HTML file to write
     *,
     train: Iterable[Document] | None = None,  # adds scores by what training had
-    include_text: bool = True,  # False: no word of the notes
+    include_text: bool = False,  # write the worst documents, with their text, into the file
     settings: Mapping[str, object] | None = None,  # such as model and learning rate
     title: str = "Entity recognition: report",  # the heading of the page
     worst: int = 5,  # documents to compare

@@ -24,6 +24,7 @@ import traitlets
 
 from clinical_ner.core import (
     HIDDEN,
+    NO_MATH_CLASSES,
     Document,
     Span,
     count_labels,
@@ -59,7 +60,7 @@ function place(node, offset) {  // of a character in the note, or null
 
 function render({ model, el }) {
   const root = document.createElement("div");
-  root.className = "cner-widget";
+  root.className = "cner-widget tex2jax_ignore mathjax_ignore";  // dollars in notes stay
   root.tabIndex = 0;
   root.setAttribute("data-lm-suppress-shortcuts", "true");  // JupyterLab's keys are not ours
   root.innerHTML = model.get("snapshot");
@@ -237,15 +238,16 @@ class _Static:
 class _Shown:
     """A thing that shows a page once it is displayed, and keeps little of it."""
 
-    keep_text = False
+    include_text = False
 
     @cached_property
     def pane(self) -> _Pane:
         """The widget, made when it is first asked for."""
-        return _Pane(self, self.static().html if self.keep_text else self._line_html())
+        return _Pane(self, self.static().html if self.include_text else self._line_html())
 
     def _line_html(self) -> str:
-        return f"<div>{escape_text(self.line())}; run the cell to see more</div>"
+        line = f"{escape_text(self.line())}; run the cell to see more"
+        return f'<div class="{NO_MATH_CLASSES}">{line}</div>'
 
     def static(self) -> _Static:
         """The page as it is now, for a place without a kernel. It holds words of the notes."""
@@ -253,7 +255,8 @@ class _Shown:
         for name, part in self.slots().items():
             page = page.replace(f'data-slot="{name}">', f'data-slot="{name}">{part}', 1)
         return _Static(
-            f'<div><style>{_STYLE}{_SCROLLED}</style><div class="cner-widget">{page}</div></div>'
+            f'<div class="{NO_MATH_CLASSES}"><style>{_STYLE}{_SCROLLED}</style>'
+            f'<div class="cner-widget">{page}</div></div>'
         )
 
     def _repr_mimebundle_(self, **options):
@@ -695,7 +698,7 @@ def _options(name: str, title: str, values: Iterable[str]) -> str:
 class Explorer(_Shown):
     """The page of `explore`: what is chosen, and what that shows."""
 
-    def __init__(self, gold, pred, train=None, keep_text: bool = False):
+    def __init__(self, gold, pred, train=None, include_text: bool = False):
         self.cases = _cases(gold, pred, train)
         docs = self.cases.gold
         self.search = _Search(docs, self.cases.columns)
@@ -704,7 +707,7 @@ class Explorer(_Shown):
         pair = docs, self.cases.pred
         self.lenient = list(score_thresholds(*pair, thresholds=steps, mode="lenient").rows.values())
         self.choice = _Choice()
-        self.keep_text = keep_text
+        self.include_text = include_text
 
     def line(self) -> str:
         """What was compared, in one line without a word of a note."""
@@ -811,13 +814,13 @@ def explore(
     pred: Iterable[Document],  # the same documents in any order
     *,
     train: Iterable[Document] | None = None,  # adds the filter seen or unseen
-    keep_text: bool = False,  # save the page, with its text, in the notebook
+    include_text: bool = False,  # save the page, with its text, in the notebook
 ) -> Explorer:
     """A page to browse the mistakes: filter by a click, a word, a threshold; read the text.
 
     Documents that do not belong together raise `ValueError` (see `pair_documents`).
     """
-    return Explorer(gold, pred, train, keep_text)
+    return Explorer(gold, pred, train, include_text)
 
 # %% ../nbs/14_widgets.ipynb #16b7eddc
 def _digest(text: str) -> str:
@@ -1049,12 +1052,12 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
 class Review(_Shown):
     """Annotations under review. `documents()` gives what has been decided."""
 
-    def __init__(self, work: _Work, labels: Sequence[str], keep_text: bool = False):
+    def __init__(self, work: _Work, labels: Sequence[str], include_text: bool = False):
         self.work, self.labels = work, list(labels)
         self.selected: tuple[int, int] | None = None
         self.message = ""
         self.current = (0, "")
-        self.keep_text = keep_text
+        self.include_text = include_text
         self.next_open(0)
 
     def line(self) -> str:
@@ -1362,7 +1365,7 @@ def review(
     order: str = "uncertain",  # lowest scores first; or "suspicious", or "document"
     suspects: Sequence[Suspect] | None = None,  # for "suspicious"; None: `suspicious_gold(docs)`
     labels: Sequence[str] | None = None,  # to choose from; None: those of `docs`
-    keep_text: bool = False,  # save the page, with its text, in the notebook
+    include_text: bool = False,  # save the page, with its text, in the notebook
 ) -> Review:
     """A page to accept, reject, correct and add annotations; every decision is saved at once.
 
@@ -1375,7 +1378,7 @@ def review(
     if order == "suspicious" and suspects is None:
         suspects = suspicious_gold(docs)
     work = _Work(docs, _Log(Path(save_to) / "decisions.jsonl"), order, list(suspects or ()))
-    return Review(work, labels or list(count_labels(docs)), keep_text)
+    return Review(work, labels or list(count_labels(docs)), include_text)
 
 # %% ../nbs/14_widgets.ipynb #68c3d030
 def strip_notebook(

@@ -28,7 +28,7 @@ def annotate_entry(
     *,
     folder: str = "/opt/ml/processing",  # with input/notes, input/model, maybe input/earlier, and output
     output: str = "jsonl",  # what to write: jsonl, brat or parquet
-    text: bool = False,  # write the covered text of each span into jsonl or parquet
+    include_text: bool = False,  # write the covered text of each span into jsonl or parquet
     text_column: str = "text",  # column of the text in a table
     id_column: str = "id",  # column of the document id in a table
 ):

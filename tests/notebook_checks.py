@@ -21,7 +21,7 @@ PLAIN = {
     *("self", "cls", "seed", "scheme", "tagger", "tokenizer", "encoder", "net", "cache_dir"),
     *("token_budget", "resamples", "weight_decay", "words"),
 }
-HAND_WRITTEN = {"__init__", "all", "_modidx"}
+HAND_WRITTEN = {"__init__", "all", "_modidx", "_pages"}
 MACHINE_PATH = re.compile(r"(?<![\w.:/~])/(?:home|root|Users|tmp|work|private|var|mnt|opt)/[\w.-]+")
 DIRECTIVE_LIKE = re.compile(
     r"^\s*#\s*[|!]|^\s*#\s*(?:default_?exp|export[is]?|hide)\s*(?:\w+\s*)?$", re.MULTILINE

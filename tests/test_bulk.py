@@ -135,7 +135,7 @@ def test_every_source_gives_the_same_spans(kind, notes, tagger, tiny, tmp_path):
     from clinical_ner.tagger import predict
 
     place = write_source(kind, notes, tmp_path / "s")
-    counts = run(place, tmp_path / "o", tiny, part_size=11, text=True, **COLUMNS)["counts"]
+    counts = run(place, tmp_path / "o", tiny, part_size=11, include_text=True, **COLUMNS)["counts"]
     assert counts["documents"] == 60 and counts["rejected"] == 0
     found = {}
     for row in iter_found(tmp_path / "o"):
@@ -415,7 +415,9 @@ def test_any_text_goes_through_a_table(tiny, tmp_path_factory, texts):
         csv.writer(file).writerows([("id", "text"), *enumerate(texts)])
     write_jsonl([Document(str(i), text) for i, text in enumerate(texts)], folder / "t.jsonl")
     for kind in ("csv", "jsonl"):
-        counts = run(folder / f"t.{kind}", folder / kind, tiny, text=True, part_size=3)["counts"]
+        counts = run(folder / f"t.{kind}", folder / kind, tiny, include_text=True, part_size=3)[
+            "counts"
+        ]
         assert (counts["documents"], counts["rejected"]) == (len(texts), 0)
     for row in iter_found(folder / "csv"):
         assert row["text"] == texts[int(row["document"])][row["start"] : row["end"]]
@@ -430,7 +432,7 @@ def test_any_text_goes_through_a_table(tiny, tmp_path_factory, texts):
     [
         ({"output": "parquet"}, "another setting (output: 'jsonl' there, 'parquet' now)"),
         ({"part_size": 9}, "another setting (part_size"),
-        ({"text": True}, "another setting (text"),
+        ({"include_text": True}, "another setting (include_text"),
         ({"model": 1}, "another model"),
         ({"source": 1}, "another source"),
     ],
@@ -714,7 +716,7 @@ def check_ray(cluster, notes, tiny, folder, kills, copies):
 
     many = [Document(f"{doc.id}-{i}", doc.text * 4) for i in range(copies) for doc in notes]
     write_jsonl(many, folder / "notes.jsonl")
-    options = {"part_size": 8, "text": True}
+    options = {"part_size": 8, "include_text": True}
     run(folder / "notes.jsonl", folder / "local", tiny, **options)
     done = Event()
     with ThreadPoolExecutor(1) as pool:

@@ -319,7 +319,7 @@ def test_evaluate_writes_a_report_with_or_without_text(monkeypatch, tmp_path, ca
     docs = [Document(f"d{i}", "zebrafish on aspirin", [Span(13, 20, "Drug")]) for i in range(3)]
     write_brat(docs, tmp_path / "gold")
     write_brat([replace(doc, spans=()) for doc in docs], tmp_path / "pred")
-    for flags, shown in (([], True), (["--no_text"], False)):
+    for flags, shown in (([], False), (["--include_text"], True)):
         page = tmp_path / "report.html"
         sides = ["--gold", tmp_path / "gold", "--pred", tmp_path / "pred"]
         call_here(monkeypatch, "evaluate", *sides, "--report", page, *flags)

@@ -6,11 +6,15 @@ import random
 import re
 from dataclasses import replace
 from html import unescape
+from html.parser import HTMLParser
+from importlib import import_module
+from pkgutil import iter_modules
 from tempfile import TemporaryDirectory
 
 import pytest
 from browser import browser, open_tab, page, violations  # noqa: F401
 
+import clinical_ner
 from clinical_ner import display
 from clinical_ner.core import (
     Document,
@@ -26,7 +30,10 @@ from clinical_ner.core import (
 )
 from clinical_ner.corpora import ST21PV_TYPES, semantic_types
 from clinical_ner.display import compare, highlight, page_html
+from clinical_ner.errors import find_mistakes, suspicious_gold
 from clinical_ner.formats import read_brat
+from clinical_ner.metrics import encoding_ceiling, evaluate
+from clinical_ner.reports import table_html
 from clinical_ner.samples import sample_notes
 from clinical_ner.widgets import explore, review
 
@@ -305,6 +312,74 @@ def test_axe_finds_nothing(browser, tmp_path, scheme):  # noqa: F811
             show(tab, style + "<h1>Test</h1>" + picture.html, tmp_path)
             assert violations(tab) == []
             assert tab.problems == []
+
+
+WITHOUT_MATH = {"tex2jax_ignore", "mathjax_ignore"}
+DRAWN = {  # what makes the HTML of each class that draws itself, and of each function
+    "core.Document": lambda docs: docs[0],
+    "core.render_document": lambda docs: render_document(docs[0]),
+    "metrics.Scores": lambda docs: evaluate(docs, docs),
+    "metrics.Ceiling": encoding_ceiling,
+    "errors.Mistakes": lambda docs: find_mistakes(docs, docs),
+    "errors.Suspects": suspicious_gold,
+    "display.Picture": highlight,
+    "display.page_html": lambda docs: page_html("$1$", highlight(docs).html),
+    "widgets._Static": lambda docs: explore(docs, docs).static(),
+    "widgets._Shown": lambda docs: explore(docs, docs),
+    "widgets.Explorer": lambda docs: explore(docs, docs, include_text=True),
+    "widgets.Review": lambda docs: reviewed(docs),
+    "reports.table_html": lambda docs: table_html(evaluate(docs, docs).rows, "$1$"),
+}
+
+
+class MathText(HTMLParser):
+    """The text that MathJax would read in a piece of HTML."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.texts = [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in ("br", "wbr", "img", "input", "meta"):
+            left_alone = {*(dict(attributes).get("class") or "").split()} >= WITHOUT_MATH
+            self.open.append(left_alone or tag in ("style", "script", "title"))
+
+    def handle_endtag(self, tag):
+        self.open.pop()
+
+    def handle_data(self, data):
+        if not any(self.open) and data.strip():
+            self.texts.append(data)
+
+
+def test_mathjax_reads_only_what_is_left_to_it():
+    assert MathText("<p>a $1$<br></p><p class='mathjax_ignore'>b</p><style>c</style>").texts == [
+        "a $1$", "b"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_mathjax_leaves_alone_what_the_library_draws(name):
+    drawn = DRAWN[name](NOTES)
+    if hasattr(drawn, "_repr_mimebundle_"):
+        bundle = drawn._repr_mimebundle_()
+        drawn = (bundle[0] if isinstance(bundle, tuple) else bundle)["text/html"]
+    html = drawn if isinstance(drawn, str) else drawn._repr_html_()
+    assert "<" in html and MathText(html).texts == []
+
+
+def test_everything_that_draws_is_tried_with_mathjax():
+    makers = ("_repr_html_", "_repr_mimebundle_", "_repr_markdown_", "_repr_latex_")
+    found = set()
+    for module in iter_modules(clinical_ner.__path__, "clinical_ner."):
+        if module.name.startswith("clinical_ner._"):
+            continue
+        for name, thing in vars(import_module(module.name)).items():
+            if getattr(thing, "__module__", "") == module.name:
+                draws = isinstance(thing, type) and any(hasattr(thing, maker) for maker in makers)
+                writes = re.search(r"^[a-z]\w*_html$|^render_", name) and callable(thing)
+                found |= {f"{module.name.split('.')[1]}.{name}"} if draws or writes else set()
+    assert found - {"widgets._Pane"} == DRAWN.keys()
 
 
 def test_axe_would_find_something(page):  # noqa: F811

@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import inspect
 import os
 import subprocess
 import sys
@@ -50,6 +51,23 @@ def public_names():
             if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
                 owners.update(dict.fromkeys(ast.literal_eval(node.value), path.stem))
     return owners
+
+
+def test_what_saves_text_of_notes_has_one_name_and_is_off():
+    having = {}
+    for name, module in public_names().items():
+        value = getattr(import_module(f"clinical_ner.{module}"), name)
+        if not callable(value):
+            continue
+        for option in inspect.signature(value).parameters.values():
+            assert option.name not in ("keep_text", "no_text"), name
+            assert option.name != "text" or option.annotation is not bool, name
+            if option.name == "include_text":
+                having[name] = option.default
+    names = ("explore", "review", "report", "annotate", "Explorer", "Review")
+    assert having == dict.fromkeys(
+        (*names, "clinical_ner_annotate", "clinical_ner_evaluate"), False
+    )
 
 
 def test_every_public_function_and_class_is_offered_lazily():

@@ -44,7 +44,7 @@ def decoded(html):
 def test_without_text_no_word_of_the_notes_is_there(tmp_path):
     gold, found = planted_documents()
     train = [Document("train-Wugbert", "Wugbert", [Span(0, 7, "Drug")])]
-    path = report(gold, found, tmp_path / "r.html", include_text=False, train=train, **QUICK)
+    path = report(gold, found, tmp_path / "r.html", train=train, **QUICK)
     html = decoded(path.read_text()).lower()
     for word in (*PLANTED, "ectomy", "wugbert", "patient-"):
         assert word.lower() not in html
@@ -52,14 +52,20 @@ def test_without_text_no_word_of_the_notes_is_there(tmp_path):
 
 def test_with_text_they_are(tmp_path):
     gold, found = planted_documents()
-    html = report(gold, found, tmp_path / "r.html", **QUICK).read_text()
+    html = report(gold, found, tmp_path / "r.html", include_text=True, **QUICK).read_text()
     assert all(f"planted{word.lower()}" in html for word in PLANTED)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_opens_without_a_network_and_axe_finds_nothing(browser, tmp_path, scheme):  # noqa: F811
     path = report(
-        NOTES, FOUND, tmp_path / "r.html", train=NOTES[:2], settings={"lr": 1e-5}, **QUICK
+        NOTES,
+        FOUND,
+        tmp_path / "r.html",
+        train=NOTES[:2],
+        settings={"lr": 1e-5},
+        include_text=True,
+        **QUICK,
     )
     for width in (1400, 700):
         with open_tab(
@@ -88,7 +94,13 @@ def test_nothing_in_notes_or_settings_runs(page, tmp_path):  # noqa: F811
         replace(doc, spans=(Span(0, 4, doc.id),)) for doc in docs[2:]
     ]
     path = report(
-        docs, found, tmp_path / "r.html", settings=dict(zip(words, words)), title=words[0], **QUICK
+        docs,
+        found,
+        tmp_path / "r.html",
+        settings=dict(zip(words, words)),
+        title=words[0],
+        include_text=True,
+        **QUICK,
     )
     page.goto(path.as_uri())
     page.wait_for_timeout(200)
@@ -98,7 +110,7 @@ def test_nothing_in_notes_or_settings_runs(page, tmp_path):  # noqa: F811
 
 
 def test_it_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = report(NOTES, FOUND, tmp_path / "r.html", **QUICK)
+    path = report(NOTES, FOUND, tmp_path / "r.html", include_text=True, **QUICK)
     before = path.read_text()
     monkeypatch.setattr("clinical_ner.reports.page_html", lambda *args, **kwargs: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -110,7 +122,7 @@ def test_it_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 def test_nothing_found_and_no_mistakes_are_reported(tmp_path):
     empty = [replace(doc, spans=()) for doc in NOTES]
     assert "missed" in report(NOTES, empty, tmp_path / "a.html", **QUICK).read_text()
-    html = report(NOTES, NOTES, tmp_path / "b.html", **QUICK).read_text()
+    html = report(NOTES, NOTES, tmp_path / "b.html", include_text=True, **QUICK).read_text()
     assert "most mistakes" not in html
 
 

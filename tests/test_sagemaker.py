@@ -203,7 +203,7 @@ def test_a_training_job_is_asked_for(launch):
 
 
 def test_a_processing_job_is_asked_for(launch, toy, tmp_path):  # noqa: F811
-    options = {"output": "parquet", "text": True}
+    options = {"output": "parquet", "include_text": True}
     job = launch.annotate_job(**PLACES, **WHERE, options=options, resume=True)
     assert (ENTRY.parent / job.code).is_file() and job.source_dir == str(ENTRY.parent)
     inputs = {entry.input_name: entry.s3_input for entry in job.inputs}

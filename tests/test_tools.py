@@ -4,14 +4,24 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from clinical_ner._pages import StaticWidgets, plain_signatures, raw_html
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
 from check_export import changed_files  # noqa: E402
-from docs_check import check_docs, page_faults  # noqa: E402
+from docs_check import (  # noqa: E402
+    check_docs,
+    check_site,
+    made_page_faults,
+    page_faults,
+    rewritten_tables,
+    widget_faults,
+)
 from navigation import llms, page_address, sections  # noqa: E402
 from readme import make_readme  # noqa: E402
 from tree import NAMES, copy_tree, read_tree, run_in  # noqa: E402
@@ -25,7 +35,7 @@ def project(tmp_path):
         if path.name not in ("00_core.ipynb", "index.ipynb"):
             path.unlink()
     for path in tmp_path.glob("clinical_ner/*.py"):
-        if path.stem not in ("__init__", "all", "core"):
+        if path.stem not in ("__init__", "_pages", "all", "core"):
             path.unlink()
     index = {"cell_type": "markdown", "id": "a", "metadata": {}, "source": "# a\n\n> b"}
     write_cells(tmp_path / "nbs" / "index.ipynb", [index])
@@ -163,6 +173,85 @@ def test_a_page_with_its_widgets_and_names_is_clean():
     assert page_faults(page, {"predict"}) == []
     [wrong] = page_faults(page, {"predictions"})
     assert "`predict(`" in wrong
+
+
+STATE = "application/vnd.jupyter.widget-state+json"
+
+
+def made_page(data, widgets=None, source="x"):
+    """A page with one output, as nbdev hands it to Quarto."""
+    output = {"output_type": "display_data", "data": data}
+    cell = {"cell_type": "code", "source": source, "outputs": [output]}
+    return {"cells": [cell], "metadata": {"widgets": {STATE: widgets}} if widgets else {}}
+
+
+def test_a_widget_saved_as_one_line_is_found():
+    data = {**WIDGET, "text/html": "<div>3 documents; run the cell to see more</div>"}
+    page = made_page(data, {"state": {"a": {}}})
+    [wrong] = page_faults(page, set())
+    assert "include_text=True" in wrong
+
+
+def test_a_state_that_the_table_filter_breaks_is_found():
+    state = json.dumps({"state": {"a": {"snapshot": '<table class="x"><tr><th>1</th>'}}})
+    script = f'<script type="{STATE}">{state}</script>'
+    assert json.loads(state) and "data-quarto-postprocess" in rewritten_tables(script)
+    [wrong] = widget_faults(script)
+    assert "no JSON" in wrong
+    assert widget_faults(script.replace("<t", "<s").replace("/th", "/sh")) == []
+    assert widget_faults(f"<script type={STATE}>{{</script>") != []
+    assert widget_faults("<table><tr><th>1</th></tr></table>") == []
+
+
+def test_a_widget_that_needs_a_manager_is_found(tmp_path):
+    [wrong] = made_page_faults(made_page(WIDGET))
+    assert "load the widget manager" in wrong
+    address = "https://unpkg.com/@jupyter-widgets/html-manager@*/dist/embed-amd.js"
+    [wrong, other] = made_page_faults(
+        made_page({"text/html": f'<script src="{address}"></script>'})
+    )
+    assert "load require.js" in wrong and "html-manager" in other
+    [wrong] = made_page_faults(made_page({}, {"state": {"a": {"snapshot": "<table>"}}}))
+    assert "no JSON" in wrong
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/a.html").write_text(f'<script src="{address}"></script>')
+    pages, [wrong] = check_site(tmp_path)
+    assert pages == ["sub/a.html"] and wrong.startswith("sub/a.html: a widget manager")
+
+
+def test_a_link_inside_code_is_found():
+    link = "[`doc_words`](https://site/tags.html#doc_words)"
+    page = made_page({"text/markdown": [f"see {link}\n", "```python\n", f"x # {link}\n", "```\n"]})
+    assert made_page_faults(page) == [f"a link inside code: {link}"]
+
+
+def test_made_pages_have_static_widgets_and_plain_signatures():
+    link = "[`doc_words`](https://site/tags.html#doc_words)"
+    text = ["```python\n", f"x # {link}, {link}\n", "```\n", link]
+    shown = [
+        ({"text/markdown": text}, "```python\nx # `doc_words`, `doc_words`\n```\n" + link),
+        ({**WIDGET, "text/html": ["<b>\n", "1</b>"]}, "```{=html}\n<b>\n1</b>\n```\n"),
+        ({"text/html": "<b>\n```` </b>"}, "`````{=html}\n<b>\n```` </b>\n`````\n"),
+    ]
+    for data, wanted in shown:
+        page = make_page(made_page(dict(data), {"state": {"a": {}}}))
+        [output] = page["cells"][0]["outputs"]
+        assert {kind: "".join(text) for kind, text in output["data"].items()} == {
+            "text/markdown": wanted
+        }
+        assert page["metadata"] == {} and made_page_faults(page) == []
+    assert made_page_faults(make_page(made_page(dict(WIDGET))))  # there is nothing else to show
+
+
+def make_page(page):
+    """The page after the last steps."""
+    widgets = StaticWidgets(SimpleNamespace(metadata=page["metadata"]))
+    for step in (widgets, plain_signatures, raw_html):
+        for cell in page["cells"]:
+            step(cell)
+        if step is widgets:
+            step.end()
+    return page
 
 
 def test_a_picture_that_happens_to_hold_the_name_of_this_machine(monkeypatch):

@@ -212,7 +212,7 @@ def test_the_widget_keeps_no_word_of_a_note_unless_asked(tmp_path):
         assert word in json.dumps(sent)
         state = json.dumps([shown.pane.get_state(), shown._repr_mimebundle_()], default=str)
         assert word not in state and gold[0].id not in state
-        assert word in json.dumps(make(keep_text=True).pane.get_state(), default=str)
+        assert word in json.dumps(make(include_text=True).pane.get_state(), default=str)
 
 
 def test_only_what_changed_is_sent():

@@ -32,6 +32,27 @@ from clinical_ner.core import read_jsonl
 from clinical_ner.widgets import review
 review(read_jsonl("{name}.jsonl"), save_to="{name}", labels={labels})
 """
+DOLLARS = "Copay $20 for drug_a_x and $35"
+SHOWN = (  # cells whose outputs show the text above, or a type or document that is called so
+    "docs[0]",
+    "highlight(docs)",
+    "compare(docs, found)",
+    "explore(docs, found)",
+    "explore(docs, found).static()",
+    "HTML(explore(docs, found, include_text=True).pane.snapshot)",
+    "review(found, save_to='dollars')",
+    "evaluate(docs, found)",
+    "find_mistakes(docs, found).table()",
+    "HTML(table_html(evaluate(docs, found).rows, 'scores'))",
+)
+DOLLAR_CELLS = f"""
+from IPython.display import HTML
+from clinical_ner.all import *
+from clinical_ner.reports import table_html
+text = "{DOLLARS}"
+docs = [Document(text, text, [Span(14, 22, text)])]
+found = [Document(text, text, [Span(14, 20, text, 0.4)])]
+"""
 LABELS = ["Drug", "Strength", "ADE"]
 
 
@@ -227,26 +248,55 @@ def test_a_click_and_a_selection_change_boundaries(open_page, folder):
     wait_for_text(page, "state", "relabel: saved")
 
 
-@pytest.mark.skipif(not find_spec("jupyterlab"), reason="needs jupyterlab")
-def test_jupyterlab_shows_it_and_keeps_its_own_keys_out(folder, browser):  # noqa: F811
+def run_all(page, address, name):
+    """Open a notebook in JupyterLab and run all of its cells."""
+    page.goto(f"{address}/lab/tree/{name}.ipynb?reset")
+    page.wait_for_selector(".jp-Notebook", timeout=60_000)
+    page.wait_for_function(
+        """async () => (await (await fetch("/api/kernels")).json())
+          .some(k => k.connections > 0 && k.execution_state === "idle")""",
+        timeout=60_000,
+    )
+    page.wait_for_selector("text=/ipykernel\\) \\| Idle/", timeout=60_000)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name=re.compile("^Run All Cells")).first.click()
+
+
+@pytest.fixture(scope="module")
+def lab(folder):
+    if not find_spec("jupyterlab"):
+        pytest.skip("needs jupyterlab")
     with jupyterlab(folder) as address:
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.goto(f"{address}/lab/tree/explore.ipynb?reset")
-        page.wait_for_selector(".jp-Notebook", timeout=60_000)
-        page.wait_for_function(
-            """async () => (await (await fetch("/api/kernels")).json())
-              .some(k => k.connections > 0 && k.execution_state === "idle")""",
-            timeout=60_000,
-        )
-        page.wait_for_selector("text=/ipykernel\\) \\| Idle/", timeout=60_000)
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_role("menuitem", name=re.compile("^Run All Cells")).first.click()
-        page.wait_for_selector(".cner-widget [data-slot=list] button", timeout=40_000)
-        cells = page.locator(".jp-Notebook .jp-Cell").count()
-        page.locator(".cner-widget").first.focus()
-        page.keyboard.press("a")  # in the notebook: a new cell above
-        page.locator("[data-do=kind][data-value=missed]").click()
-        page.wait_for_selector("[data-value=missed][aria-pressed=true]")
-        assert page.locator(".jp-Notebook .jp-Cell").count() == cells
-        assert page.evaluate("window.hacked") is None
-        page.close()
+        yield address
+
+
+def test_jupyterlab_shows_it_and_keeps_its_own_keys_out(lab, browser):  # noqa: F811
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    run_all(page, lab, "explore")
+    page.wait_for_selector(".cner-widget [data-slot=list] button", timeout=40_000)
+    cells = page.locator(".jp-Notebook .jp-Cell").count()
+    page.locator(".cner-widget").first.focus()
+    page.keyboard.press("a")  # in the notebook: a new cell above
+    page.locator("[data-do=kind][data-value=missed]").click()
+    page.wait_for_selector("[data-value=missed][aria-pressed=true]")
+    assert page.locator(".jp-Notebook .jp-Cell").count() == cells
+    assert page.evaluate("window.hacked") is None
+    page.close()
+
+
+def test_jupyterlab_shows_dollars_as_they_are(lab, folder, browser):  # noqa: F811
+    typeset = f"HTML('<p>{DOLLARS}</p>')"  # JupyterLab makes a formula of it
+    write_notebook(folder / "dollars.ipynb", DOLLAR_CELLS, *SHOWN, typeset)
+    page = browser.new_page(viewport={"width": 1400, "height": 9000})
+    run_all(page, lab, "dollars")
+    page.wait_for_selector(".jp-OutputArea-output mjx-container", timeout=60_000)
+    page.wait_for_selector(".cner-review [data-s]", timeout=60_000)
+    page.wait_for_timeout(500)
+    outputs = page.locator(".jp-Cell .jp-OutputArea-output")
+    seen = outputs.evaluate_all(
+        "all => all.map(e => [e.textContent, e.querySelectorAll('mjx-container').length])"
+    )
+    assert len(seen) == len(SHOWN) + 1 and seen.pop()[1] == 1
+    for code, (text, formulas) in zip(SHOWN, seen, strict=True):
+        assert DOLLARS in text and formulas == 0, code
+    page.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tree import ROOT, copy_tree, read_tree, run_in
 
-HAND_WRITTEN = {"clinical_ner/__init__.py", "clinical_ner/all.py"}
+HAND_WRITTEN = {f"clinical_ner/{name}.py" for name in ("__init__", "all", "_pages")}
 
 
 def changed_files(
