@@ -194,7 +194,7 @@ def _parse_textbounds(lines: Sequence[str], path: str | os.PathLike) -> list[_Te
 
 # %% ../nbs/03_formats.ipynb #0bc6a793
 def _brat_counting(text: str) -> str:
-    """How brat counts the offsets of a text: it reads a Windows line end as one character."""
+    """How offsets of a brat file count, if nothing else is known: a Windows line end is one."""
     return "characters" + _LINE_ENDS * ("\r\n" in text)
 
 
@@ -429,7 +429,7 @@ def _match_bounds(
 
 
 _LINE_BREAKS = (
-    "\t\n\x0b\x0c\r\x1c\x1d\x1e\x85\u2028\u2029"  # where brat may end a line; and the tab
+    "\t\n\x0b\x0c\r\x1c\x1d\x1e\x85\u2028\u2029"  # where brat may end a line, and the tab
 )
 
 
