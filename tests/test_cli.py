@@ -254,12 +254,13 @@ def test_train_annotate_evaluate(monkeypatch, tmp_path, tiny_encoder, capsys):
     assert "dictionary baseline: strict F1" in capsys.readouterr().out
     scores = json.loads(Path("tagger/test_scores.json").read_text())
     assert scores["dictionary_baseline"]["micro"]["strict_f1"] > 0
+    exact = ["--model_name", "tagger", "--precision", "float32"]
     paths = ["--input_dir", "data/test.tsv", "--target_dir", "found"]
-    call_here(monkeypatch, "annotate", "--model_name", "tagger", *paths)
+    call_here(monkeypatch, "annotate", *exact, *paths)
     found = read_brat("found", texts="gold", missing="skip")
     assert [doc.id for doc in found] == sorted(report["parts"]["test.tsv"]["ids"])
     paths = ["--input_dir", "gold", "--target_dir", "raw"]
-    call_here(monkeypatch, "annotate", "--model_name", "tagger", *paths)
+    call_here(monkeypatch, "annotate", *exact, *paths)
     raw = {doc.id: doc for doc in read_brat("raw")}
     assert len(raw) == 12
     for doc in found:

@@ -13,7 +13,7 @@ from hub_stand_in import READER, TOKEN, run_hub
 from clinical_ner.core import Document
 from clinical_ner.publishing import find_training_text, model_card, publish, write_release
 from clinical_ner.samples import sample_notes
-from clinical_ner.tagger import Tagger
+from clinical_ner.tagger import Tagger, predict
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = {"README.md", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
@@ -217,10 +217,11 @@ def test_published_loads_everywhere(hub, tagger, card, notes, tmp_path, capsys):
     assert repo.private and set(repo.files) == FILES | {".gitattributes"} and len(repo.commits) == 2
     assert repo.files["README.md"].decode() == card.content
     code = (
-        "from clinical_ner import Tagger\n"
+        "from clinical_ner import Tagger, predict, sample_notes\n"
         "from transformers import AutoModelForTokenClassification\n"
         "tagger = Tagger.load('user/drugs', device='cpu')\n"
-        f"print([(s.start, s.end, s.label) for s in tagger({notes[0].text[:600]!r}).spans])\n"
+        "[found] = predict(tagger, sample_notes(1, seed=3), precision='float32')\n"
+        "print([(s.start, s.end, s.label) for s in found.spans])\n"
         "net = AutoModelForTokenClassification.from_pretrained('user/drugs')\n"
         "print(net.config.id2label)"
     )
@@ -228,8 +229,8 @@ def test_published_loads_everywhere(hub, tagger, card, notes, tmp_path, capsys):
     out, err = loading.communicate(timeout=240)
     assert loading.returncode == 0, err[-2000:]
     spans, names = out.splitlines()[-2:]
-    found = tagger(notes[0].text[:600]).spans
-    assert found and spans == str([(s.start, s.end, s.label) for s in found])
+    [found] = predict(tagger, notes[:1], precision="float32")
+    assert found.spans and spans == str([(s.start, s.end, s.label) for s in found.spans])
     assert names == str(dict(enumerate(tagger.tags)))
 
 
@@ -365,7 +366,9 @@ def test_garbled_class_names_are_renamed(tagger, notes, tmp_path, capsys):
     again = Tagger.load(tmp_path, labels=tagger.labels, device="cpu")
     said = capsys.readouterr().out
     assert f"{len(names) - 1} of {len(names)} classes renamed" in said and "-> 'B-" in said
-    assert again.tags == tagger.tags and again(notes[0].text) == tagger(notes[0].text)
+    assert again.tags == tagger.tags
+    found, wanted = (predict(one, notes[:1], precision="float32") for one in (again, tagger))
+    assert found == wanted
     again.save(tmp_path / "mended")
     assert Tagger.load(tmp_path / "mended", device="cpu").tags == tagger.tags
     assert capsys.readouterr().out == ""
