@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from brat_rules import faults
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -298,6 +299,27 @@ def test_ids_that_name_no_file_are_rejected_in_brat_only(tiny, tmp_path):
     assert (counts["documents"], counts["rejected"]) == (2, 3)
     assert not (tmp_path / "up.txt").exists()
     assert run(docs, tmp_path / "j", tiny)["counts"]["documents"] == 5
+
+
+@pytest.mark.parametrize(
+    ("end", "workers"), [("\n", 1), ("\r\n", 1), ("\r\n", 2), ("\r", 1), ("\t", 1), ("\n\n  ", 1)]
+)
+def test_brat_reads_every_mention_of_wrapped_notes(end, workers, tiny, tmp_path, notes, capfd):
+    """The tagger finds mentions over line ends; each of them is a line that brat takes."""
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    for doc in notes[:6]:
+        (folder / f"{doc.id}.txt").write_bytes(doc.text.replace("\n", end).encode())
+    options = {"output": "brat", "part_size": 2, "workers": workers}
+    found = run(folder, tmp_path / "o", tiny, **options)["counts"]
+    docs = read_brat(tmp_path / "o")
+    assert sum(len(doc.spans) for doc in docs) == found["spans"] > 20
+    assert any(set(doc.text[s.start : s.end]) & set(end) for doc in docs for s in doc.spans)
+    for doc in docs:
+        assert doc.text == (folder / f"{doc.id}.txt").read_bytes().decode()
+        assert not faults(tmp_path / "o" / f"{doc.id}.ann", folder / f"{doc.id}.txt")
+    told = capfd.readouterr().out.count("Windows line ends count as one")
+    assert told == (end == "\r\n")
 
 
 # broken documents
