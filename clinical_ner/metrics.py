@@ -90,8 +90,9 @@ class Scores:
         left = [' style="text-align:left"' if text else "" for text in texts]
         cells = ["".join(f"<td{a}>{cell}</td>" for a, cell in zip(left, row[1:])) for row in rows]
         body = "".join(f"<tr><th>{row[0]}</th>{line}</tr>" for row, line in zip(rows, cells))
+        caption = escape_text(self.caption).replace("\n", "<br>")
         return (
-            f'<table class="{NO_MATH_CLASSES}"><caption>{escape_text(self.caption)}</caption><thead><tr>'
+            f'<table class="{NO_MATH_CLASSES}"><caption>{caption}</caption><thead><tr>'
             + "".join(
                 f"<th{a}>{name.replace(' ', '<br>', 1)}</th>" for a, name in zip(["", *left], head)
             )
