@@ -46,6 +46,9 @@ class Span:
 def _check_span(doc_id: str, length: int, span: Span):
     """Raise `ValueError` where `span` cannot lie in a text of `length` characters."""
     place = f"document {doc_id!r}: span {span.start}-{span.end} ({span.label})"
+    parts = [offset for part in span.fragments for offset in part]
+    if any(type(offset) is not int for offset in (span.start, span.end, *parts)):
+        raise ValueError(f"{place}: start, end and fragments must be of the type int")
     if not 0 <= span.start < span.end <= length:
         raise ValueError(
             f"{place} is not inside the text of {length} characters (0 <= start < end <= length);"
@@ -56,18 +59,12 @@ def _check_span(doc_id: str, length: int, span: Span):
             f"{place}: the label is no string, is empty, or begins or ends with white space; give"
             ' each span an entity type, such as "Drug"'
         )
-    if span.fragments:
-        ends = [point for part in span.fragments for point in part]
-        if (
-            ends[0] != span.start
-            or ends[-1] != span.end
-            or any(a >= b for a, b in span.fragments)
-            or ends != sorted(ends)
-        ):
-            raise ValueError(
-                f"{place} has fragments {span.fragments}, which must be ordered, not overlap, and"
-                " run from its start to its end"
-            )
+    ordered = parts == sorted(parts) and all(a < b for a, b in span.fragments)
+    if parts and not (ordered and (parts[0], parts[-1]) == (span.start, span.end)):
+        raise ValueError(
+            f"{place} has fragments {span.fragments}, which must be ordered, not overlap, and"
+            " run from its start to its end"
+        )
 
 
 def _join_parts(text: str, parts: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
@@ -656,12 +653,13 @@ def _offset_points(text: str, counting: str) -> Sequence[int]:
     """Position in `text` of each offset that `counting` gives, the last for the end."""
     if counting == "characters":
         return range(len(text) + 1)
-    size = _UNITS.get(counting.partition(",")[0])
-    if size is None:
+    unit, _, skips = str(counting).partition(",")
+    if unit not in _UNITS or f",{skips}" not in (",", _LINE_ENDS, _MARK, _LINE_ENDS + _MARK):
         raise ValueError(f"counting={counting!r} is unknown; use one of {', '.join(_UNITS)}")
     skipped = {0} if _MARK in counting and text.startswith("\ufeff") else set()
     if _LINE_ENDS in counting:
         skipped |= {match.start() for match in re.finditer("\r(?=\n)", text)}
+    size = _UNITS[unit]
     points = [i for i, char in enumerate(text) if i not in skipped for _ in range(size(char))]
     return [*points, len(text)]
 
@@ -737,18 +735,11 @@ def document_to_dict(doc: Document) -> dict:
 _SPAN_KEYS = ("spans", "entities", "ents", "labels", "label")  # also of Prodigy, doccano and spaCy
 _SPAN_FIELDS = {"start_offset": "start", "end_offset": "end"}  # names of doccano
 _DERIVED_FIELDS = {"id", "text", "token_start", "token_end"}  # of a span; not kept
-_KEPT_FIELDS = {"tokens", "relations", "Comments", "comments"}  # lists of a row that are no spans
-_META_FIELDS = {
-    "words",
-    "sentences",
-    "unit",
-    "conll",
-    "brat",
-    "counting",
-    "pubtator",
-    "bioc",
-    "other_words",
-}
+_TOKEN_FIELDS = {"text", "start", "end", "id", "ws", "disabled"}  # of a token; not kept
+_NAMES_OF_ANNOTATIONS = {"annotations", "mentions", "ner", "ner_tags", "tags", "bio", "iob"}
+_KEPT_FIELDS = {"relations", "Comments", "comments"}  # lists of a row that are no spans
+_META_FIELDS = {"words", "sentences", "unit", "conll", "brat", "brat_counting", "other_words"}
+_META_FIELDS |= {"pmid", "pubtator", "bioc"}  # what readers keep in `meta`
 
 
 def _holds_annotations(value) -> bool:
@@ -758,31 +749,36 @@ def _holds_annotations(value) -> bool:
     return isinstance(value, list) and any(isinstance(item, dict | list) for item in value)
 
 
+def _is_unknown(key: str, value, spans: list, stated: bool) -> bool:
+    """Whether a field of a row may hold annotations in a form that is not read."""
+    if key == "tokens" and isinstance(value, list):
+        plain = all(isinstance(item, dict) and item.keys() <= _TOKEN_FIELDS for item in value)
+        return not plain and (not spans or _holds_annotations(value))
+    if key in _META_FIELDS or key in _SPAN_KEYS or _holds_annotations(value):
+        return key not in _KEPT_FIELDS
+    if isinstance(value, str):
+        return bool(value) and key in _NAMES_OF_ANNOTATIONS
+    return bool(value) and isinstance(value, list if stated else list | dict) and not spans
+
+
 def _split_row(row: dict) -> tuple[list, dict]:
     """The spans of a row of JSON, and its fields beside id, text, spans and meta."""
     fields = {key: value for key, value in row.items() if key not in ("id", "text", "meta")}
-    if not isinstance(fields.get("spans") or [], list):
-        raise TypeError("'spans' must be a list")
-    given = [key for key in _SPAN_KEYS if _holds_annotations(fields.get(key))]
-    empty = [key for key in _SPAN_KEYS if key in fields and fields[key] in ([], None)]
-    unknown = [
-        key
-        for key, value in fields.items()
-        if key not in (*given, *empty, *_KEPT_FIELDS)
-        and (
-            key in _META_FIELDS
-            or _holds_annotations(value)
-            or (value and isinstance(value, list | dict) and not given + empty)
-        )
+    given = [
+        k for k in _SPAN_KEYS if isinstance(fields.get(k), list) and _holds_annotations(fields[k])
     ]
-    if unknown or len(given) > 1:
-        keys = ", ".join(map(repr, [*given[:-1], *unknown] if len(given) > 1 else unknown))
+    empty = [key for key in _SPAN_KEYS if key in fields and fields[key] in ([], None)]
+    spans = fields[given[0]] if given else []
+    others = {k: v for k, v in fields.items() if k not in (*given[:1], *empty)}
+    unknown = [k for k, v in others.items() if _is_unknown(k, v, spans, bool(given + empty))]
+    if unknown:
         raise ValueError(
-            f"annotations may be under {keys}, which are not read; put all spans under 'spans', each"
-            " with start, end and label, and other facts into 'meta'"
+            f"annotations may be under {', '.join(map(repr, unknown))}, which is not read; put all"
+            " spans under 'spans', each with start, end and label, and other facts into 'meta'"
         )
-    others = {k: v for k, v in fields.items() if k not in (*given, *empty, "tokens")}
-    return fields[given[0]] if given else [], others
+    if not all(isinstance(item, str) for item in others.get("tokens") or ()):
+        del others["tokens"]  # what a tool derived from the text
+    return spans, others
 
 
 def _dict_to_span(row: dict | list) -> Span:
@@ -807,20 +803,26 @@ def _dict_to_span(row: dict | list) -> Span:
     return Span(*offsets[:2], row["label"], float(score), fragments, row.get("concept") or "")
 
 # %% ../nbs/00_core.ipynb #7d01c0b2
+def _stated_parts(span: Span, words: str) -> tuple[tuple[int, int], ...]:
+    """The places of the words that a row states for a span: its fragments, or all of it."""
+    inside = sum(end - start for start, end in _parts(span))
+    return _parts(span) if len("".join(words.split())) <= inside else ((span.start, span.end),)
+
+
 def _place_spans(text: str, spans: list[Span], rows: list, losses: Counter) -> list[Span]:
     """`spans` in characters; where rows have their words, these decide how offsets count."""
     stated = [
-        (((span.start, span.end),), row["text"])
+        (_stated_parts(span, row["text"]), row["text"])
         for span, row in zip(spans, rows)
-        if isinstance(row, dict) and isinstance(row.get("text"), str) and not span.fragments
+        if isinstance(row, dict) and isinstance(row.get("text"), str)
     ]
     counting = _find_counting(text, stated)
     points = _offset_points(text, counting)
-    for (place,), words in stated:
-        if not _agrees(text, (place,), words, points):
+    for places, words in stated:
+        if not _agrees(text, places, words, points):
             raise ValueError(
-                f"span {place[0]}-{place[1]}: its text is not the text of the document there; check"
-                " that text and annotations belong together"
+                f"span {places[0][0]}-{places[-1][1]}: its text is not the text of the document"
+                " there; check that text and annotations belong together"
             )
     if counting == "characters":
         return spans
@@ -828,24 +830,37 @@ def _place_spans(text: str, spans: list[Span], rows: list, losses: Counter) -> l
     parts = [_place_parts(_parts(span), points) for span in spans]
     if None in parts:
         raise ValueError("a span is not inside the text")
-    ends = [dict(start=own[0][0], end=own[-1][1]) for own in parts]
     return [
-        replace(span, **place, fragments=own if span.fragments else ())
-        for span, place, own in zip(spans, ends, parts)
+        replace(span, start=own[0][0], end=own[-1][1], fragments=own if span.fragments else ())
+        for span, own in zip(spans, parts)
     ]
 
 
-def _row_to_document(row: dict, losses: Counter) -> Document:
-    """The document of a row of JSON; counts what was converted or left out."""
+def _meta_of(row: dict, others: dict) -> dict:
+    """The `meta` of a row with its other fields; one name with two values raises `ValueError`."""
+    meta = row.get("meta") or {}
+    if not isinstance(meta, dict):
+        raise TypeError("'meta' must be an object")
+    twice = [key for key in meta if key in others and meta[key] != others[key]]
+    if twice:
+        raise ValueError(f"{twice[0]!r} is in 'meta' too, with another value; rename one of them")
+    return others | meta
+
+
+def _row_to_document(row: dict, losses: Counter) -> Document | None:
+    """The document of a row of JSON, None if it was rejected; counts what was converted or lost."""
+    answer = row.get("answer") if isinstance(row, dict) else None
+    if isinstance(answer, str) and answer.casefold() in ("reject", "ignore"):  # of Prodigy
+        losses[f"documents left out, since their answer is {answer.casefold()}"] += 1
+        return None
     try:
         rows, others = _split_row(row)
         spans = [_dict_to_span(span) for span in rows]
-        doc_id, text, meta = row["id"], row["text"], row.get("meta") or {}
-        doc_id = str(doc_id) if type(doc_id) is int else doc_id
-        if not isinstance(doc_id, str) or not isinstance(text, str) or not isinstance(meta, dict):
-            raise TypeError("'id' and 'text' must be strings, and 'meta' an object")
-        spans = _place_spans(text, spans, rows, losses)
-        doc = Document(doc_id, text, spans, others | meta)
+        doc_id = str(row["id"]) if type(row["id"]) is int else row["id"]
+        if not isinstance(doc_id, str) or not isinstance(row["text"], str):
+            raise TypeError("'id' and 'text' must be strings")
+        spans = _place_spans(row["text"], spans, rows, losses)
+        doc = Document(doc_id, row["text"], spans, _meta_of(row, others))
     except KeyError as error:
         raise ValueError(f"the field {error} is missing") from None
     except (TypeError, AttributeError) as error:
@@ -862,9 +877,14 @@ def dict_to_document(row: dict) -> Document:
 
     Rows of doccano, Prodigy and spaCy are read too: spans under "entities", "ents", "labels" or
     "label", as objects or as [start, end, label]. Other fields of the row go to `meta`; one that
-    may hold annotations raises `ValueError`.
+    may hold annotations raises `ValueError`. What is converted or left out is printed.
     """
-    return _row_to_document(row, Counter())
+    losses: Counter = Counter()
+    doc = _row_to_document(row, losses)
+    if doc is None:
+        raise ValueError(f"the row was rejected: its answer is {row['answer']!r}; leave it out")
+    _print_losses("row", losses)
+    return doc
 
 # %% ../nbs/00_core.ipynb #7d01c0b3
 def write_jsonl(
@@ -885,13 +905,9 @@ def _parse_line(line: bytes, name: str, losses: Counter) -> Document | None:
     row = json.loads(line.decode("utf-8"))
     if not isinstance(row, dict):
         raise ValueError("no JSON object, but another value; each line needs an object")
-    answer = row.get("answer")
-    if answer in ("reject", "ignore"):  # of a Prodigy session
-        losses[f"documents left out, since their answer is {answer}"] += 1
-        return None
-    if "id" not in row:
-        losses["documents without an id, called after file and line"] += 1
-    return _row_to_document({"id": name} | row, losses)
+    doc = _row_to_document({"id": name} | row, losses)
+    losses["documents without an id, called after file and line"] += bool(doc and "id" not in row)
+    return doc
 
 
 def iter_jsonl(
@@ -917,7 +933,7 @@ def iter_jsonl(
                     f"{path}, line {number}, column {error.colno}: not a JSON object; each line"
                     ' needs the form {"id": ..., "text": ..., "spans": [...]}'
                 ) from None
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise ValueError(f"{path}, line {number}: {error}") from None
             if doc is not None:
                 yield doc

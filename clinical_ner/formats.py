@@ -20,7 +20,7 @@ import zlib
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, count, pairwise
 from pathlib import Path
 
@@ -111,16 +111,17 @@ def _check_words(
     place: str,  # file, line and offsets
     mismatch: str,  # "error" or "warn"
     warned: list[str],  # places of the disagreements so far
-):
-    """Compare the words of a mention with the text; see `mismatch` of the readers."""
+) -> bool:
+    """Whether the words of a mention are those of the text; see `mismatch` of the readers."""
     if _same_words(there, stated):
-        return
+        return True
     if mismatch == "error":
         raise ValueError(
             f"{place}: the text there is not what the line says; check that text and annotations"
             ' belong together, or keep the offsets and count such lines with mismatch="warn"'
         )
     warned.append(place)
+    return False
 
 
 def _print_warned(path: str | os.PathLike, warned: list[str]):
@@ -203,7 +204,7 @@ def _stated(bounds: Iterable[_TextBound]) -> list[tuple]:
     return [(bound.parts, bound.words) for bound in bounds if bound.words is not None]
 
 # %% ../nbs/03_formats.ipynb #fb9a9447
-_CONCEPT_NOTE = re.compile(r"#\S*\tAnnotatorNotes (\S+)\tconcept: (.+)")
+_CONCEPT_NOTE = re.compile(r"#\S*\tAnnotatorNotes (\S+)\tconcept=([^\t]+)")
 
 
 def _brat_concepts(lines: Iterable[str]) -> dict[str, str]:
@@ -221,7 +222,7 @@ def _brat_concepts(lines: Iterable[str]) -> dict[str, str]:
 
 def _without_mark(lines: Sequence[str]) -> list[str]:
     """Lines of a file without the byte order mark that the first may begin with."""
-    return [lines[0].removeprefix("\ufeff"), *lines[1:]]
+    return [line.removeprefix("\ufeff") for line in lines[:1]] + [*lines[1:]]
 
 
 def _check_place(bound: _TextBound, parts: tuple | None, length: int, place: str):
@@ -253,14 +254,15 @@ def _brat_spans(
         place = f"{path}, line {bound.line}, offsets {bound.parts[0][0]}-{bound.parts[-1][1]}"
         _check_place(bound, parts, len(points) - 1, place)
         there = " ".join(text[start:end] for start, end in parts)
-        if bound.words is not None and not _same_words(there, bound.words):
-            _check_words(there, bound.words, place, mismatch, warned)
+        if bound.words is not None and not _check_words(
+            there, bound.words, place, mismatch, warned
+        ):
             other_words[bound.id] = there
         hull, parts = (min(parts)[0], max(parts)[1]), tuple(sorted(parts))
         fragments = parts if len(parts) > 1 else ()
         concept = concepts.get(bound.id, "")
         spans.append(Span(*hull, bound.label, fragments=fragments, concept=concept))
-    kept = {"counting": counting} if counting != _brat_counting(text) else {}
+    kept = {"brat_counting": counting} if counting != _brat_counting(text) else {}
     return spans, kept | ({"other_words": other_words} if other_words else {})
 
 # %% ../nbs/03_formats.ipynb #57d22171
@@ -313,7 +315,7 @@ def _brat_document(
 ) -> Document:
     """A document that keeps its .ann lines where the spans alone would give others."""
     doc = Document(doc_id, text, spans, kept)
-    if lines == [""] or _brat_lines(doc, Counter()) == lines:
+    if lines == [""] or (not kept and _brat_lines(doc, Counter()) == lines):
         return doc
     return replace(doc, meta=kept | {"brat": lines})
 
@@ -328,8 +330,8 @@ def iter_brat(
     """Documents of a folder in brat's standoff format, one at a time.
 
     `Span.concept` is the identifier of a single N line. `meta["brat"]` holds the lines of the
-    file where it has more than its mentions, `meta["counting"]` how its offsets count where brat
-    would count otherwise. Format: https://brat.nlplab.org/standoff.html
+    file where it has more than its mentions, `meta["brat_counting"]` how its offsets count where
+    brat would count otherwise. Format: https://brat.nlplab.org/standoff.html
     """
     _check_option("mismatch", mismatch, ("error", "warn"))
     _check_option("missing", missing, ("error", "empty", "skip"))
@@ -341,7 +343,7 @@ def iter_brat(
         text = read_text(note)
         lines = read_text(ann).split("\n") if ann else [""]
         spans, kept = _brat_spans(text, lines, ann or "", mismatch=mismatch, warned=warned)
-        counting = kept.get("counting", _brat_counting(text))
+        counting = kept.get("brat_counting", _brat_counting(text))
         if spans and counting != "characters":
             countings[f"documents whose offsets count {counting} (converted)"] += 1
         yield _brat_document(doc_id, text, lines, spans, kept)
@@ -407,24 +409,22 @@ def _still_holds(doc: Document, bound: _TextBound, points: Sequence[int]) -> boo
     return parts is not None and other == _words_at(doc.text, parts)
 
 
-def _match_bounds(
+def _match_sources(
     doc: Document,
-    bounds: Sequence[_TextBound],
-    points: Sequence[int],
-) -> dict[int, _TextBound]:  # index of a span to its T line
-    """The T line that each span came from: at the same place, with the same label if possible."""
-    waiting: dict[tuple, list[_TextBound]] = {}
-    for bound in bounds:
-        parts = _join_parts(doc.text, sorted(_place_parts(bound.parts, points) or ()))
-        waiting.setdefault(parts, []).append(bound)
-    matched: dict[int, _TextBound] = {}
-    for same_label in (True, False):
+    sources: Iterable[tuple],  # places, label, concept, and what was read there
+) -> dict[int, object]:  # index of a span to what was read at its place
+    """What each span came from: with its label and concept if possible, else with its label."""
+    waiting: dict[tuple, list[tuple]] = {}
+    for parts, *source in sources:
+        waiting.setdefault(_join_parts(doc.text, sorted(parts)), []).append(tuple(source))
+    matched: dict[int, object] = {}
+    for length in (2, 1, 0):
         for i, span in enumerate(doc.spans):
             there = waiting.get(_parts(span), [])
-            fitting = [bound for bound in there if not same_label or bound.label == span.label]
+            key = (span.label, span.concept)[:length]
+            fitting = [k for k, one in enumerate(there) if one[:length] == key]
             if i not in matched and fitting:
-                matched[i] = fitting[0]
-                there.remove(fitting[0])
+                matched[i] = there.pop(fitting[0])[-1]
     return matched
 
 
@@ -464,14 +464,22 @@ def _textbound_line(
     return f"{number}\t{span.label} {';'.join(places)}\t{_words_at(doc.text, parts)}"
 
 
+def _move_line(line: str, placed: Sequence[tuple[int, int]], points: Sequence[int]) -> str:
+    """A T line with its offsets counted as `points` has them."""
+    line, match = line.removesuffix("\r"), _TEXTBOUND.fullmatch(line.removesuffix("\r"))
+    offsets = (f"{bisect_left(points, a)} {bisect_left(points, b)}" for a, b in placed)
+    return line[: match.start(3)] + ";".join(offsets) + line[match.end(3) :]
+
+
 def _edit_line(line: str, mentions: dict[str, str], labels: dict[str, str]) -> str:
-    """A T line as its mention has it now, or an E line with the label that its trigger has now."""
+    """A line as it is now, where its mention has another T line, or its trigger another label."""
     own, refs = _references(line)
     if own in mentions:
         return mentions[own] + ("\r" if line.endswith("\r") else "")
     if own[:1] == "E" and refs and refs[0] in labels:
         head, tab, rest = line.partition("\t")
-        return head + tab + labels[refs[0]] + rest[rest.index(":") :]
+        trigger = rest.split(" ")[0].rpartition(":")[0]
+        return head + tab + labels[refs[0]] + rest[len(trigger) :]
     return line
 
 # %% ../nbs/03_formats.ipynb #a38a5218
@@ -496,7 +504,7 @@ def _concept_line(
     numbers[letter] += 1
     if letter == "N":
         return f"N{numbers[letter]}\tReference {target} {named}\t{words}"
-    return f"#{numbers[letter]}\tAnnotatorNotes {target}\tconcept: {span.concept}"
+    return f"#{numbers[letter]}\tAnnotatorNotes {target}\tconcept={span.concept}"
 
 
 def _concept_lines(
@@ -520,41 +528,68 @@ def _states_concept(line: str, targets: set[str]) -> bool:
 
 
 def _mention_lines(
-    doc: Document, lines: Sequence[str], losses: Counter
+    doc: Document, lines: Sequence[str], losses: Counter, own: str, target: str
 ) -> tuple[list[str], dict[str, str], set[str]]:  # an id for each span, "" if it has no line
-    """Ids of the mentions, the T lines that are new or changed, and the ids of those that go."""
-    counting = doc.meta.get("counting") or _brat_counting(doc.text)
-    points = _offset_points(doc.text, counting)
-    bounds = _parse_textbounds(lines, f"meta of document {doc.id!r}")
-    matched = _match_bounds(doc, bounds, points)
+    """Ids of the mentions, the T lines that are new or changed, and the ids of those that go.
+
+    The lines count offsets as `own` says, those that are written as `target` says.
+    """
+    points, wanted = (_offset_points(doc.text, counting) for counting in (own, target))
+    bounds, concepts = (
+        _parse_textbounds(lines, f"meta of document {doc.id!r}"),
+        _brat_concepts(lines),
+    )
+    placed = {bound.id: _place_parts(bound.parts, points) or () for bound in bounds}
+    sources = ((placed[b.id], b.label, concepts.get(b.id, ""), b) for b in bounds)
+    matched = _match_sources(doc, sources)
     free = (f"T{number}" for number in count(_last_number(lines, "T") + 1))
     ids, changed = [], {}
     for i, span in enumerate(doc.spans):
         bound = matched.get(i)
         ids.append(bound.id if bound else next(free))
-        if not bound or bound.label != span.label or not _still_holds(doc, bound, points):
-            line = _textbound_line(doc, span, ids[-1], points, losses)
-            changed |= {ids[-1]: line} if line else {}
-            ids[-1] = ids[-1] if line else ""
+        if bound and bound.label == span.label and _still_holds(doc, bound, points):
+            moved = _move_line(lines[bound.line - 1], placed[bound.id], wanted)
+            changed |= {ids[-1]: moved} if own != target else {}
+            continue
+        line = _textbound_line(doc, span, ids[-1], wanted, losses)
+        changed |= {ids[-1]: line} if line else {}
+        ids[-1] = ids[-1] if line else ""
     return ids, changed, {bound.id for bound in bounds}.difference(ids)
 
 
-def _brat_lines(doc: Document, losses: Counter, source: str = "") -> list[str]:
+def _countings_of(doc: Document, lines: Sequence[str], wanted: str | None, losses: Counter):
+    """How the lines that were read count, and how those that are written will."""
+    usual = _brat_counting(doc.text)
+    own = doc.meta.get("brat_counting") or usual
+    if wanted or own in ("characters", usual):
+        return own, wanted or own
+    _, changed, _ = _mention_lines(doc, lines, Counter(), own, own)
+    losses[f"documents with new mentions, whose offsets counted {own} (converted)"] += bool(changed)
+    return own, usual if changed else own
+
+
+def _brat_lines(
+    doc: Document, losses: Counter, source: str = "", counting: str | None = None
+) -> list[str]:
     """The lines of an .ann file, the last one empty as a rule; counts what had to go."""
-    lines = _without_mark(doc.meta.get("brat", [""]))
-    ids, mentions, gone = _mention_lines(doc, lines, losses)
+    lines = _without_mark(doc.meta.get("brat") or [""])
+    own, target = _countings_of(doc, lines, counting, losses)
+    ids, mentions, gone = _mention_lines(doc, lines, losses, own, target)
     labels = {number: line.split("\t")[1].split(" ")[0] for number, line in mentions.items()}
     renamed, concepts = _concept_lines(doc, ids, lines, source)
+    stale = [line for line in lines if _states_concept(line, renamed)]
+    gone |= {_references(line)[0] for line in stale}
+    losses["N lines and notes of concepts that mentions no longer have"] += len(stale)
     kept = [
         _edit_line(line, mentions, labels)
-        for line in _without_gone(lines, gone, losses)
-        if not _states_concept(line, renamed)
+        for line in _without_gone([line for line in lines if line not in stale], gone, losses)
     ]
     old = {_references(line)[0] for line in lines}
     added = [line for number, line in mentions.items() if number not in old]
     ending = "\r" if any(line.endswith("\r") for line in lines) else ""
     tail = kept[-1:] if kept[-1:] == [""] else []
-    return kept[: len(kept) - len(tail)] + [line + ending for line in added + concepts] + tail
+    kept = kept[: len(kept) - len(tail)] + [line + ending for line in added + concepts] + tail
+    return kept or [""]
 
 
 def _check_file_ids(doc_id: str, seen: set[str]):
@@ -568,12 +603,12 @@ def _check_file_ids(doc_id: str, seen: set[str]):
     seen.add(doc_id)
 
 
-def _brat_file(doc: Document, losses: Counter, source: str = "") -> str:
+def _brat_file(doc: Document, losses: Counter, source: str, counting: str | None) -> str:
     """The content of an .ann file; a byte order mark stays before an unchanged first line."""
-    lines = _brat_lines(doc, losses, source)
-    if doc.spans and "\r\n" in doc.text and not doc.meta.get("counting"):
+    lines = _brat_lines(doc, losses, source, counting)
+    if doc.spans and "\r\n" in doc.text and not (counting or doc.meta.get("brat_counting")):
         losses['documents whose Windows line ends count as one (two: counting="characters")'] += 1
-    first = doc.meta.get("brat", [""])[0]
+    first = (doc.meta.get("brat") or [""])[0]
     mark = "\ufeff" if first == "\ufeff" + lines[0] else ""
     return mark + "\n".join(lines)
 
@@ -585,10 +620,11 @@ def _write_brat_document(
     seen: set[str] | None = None,  # ids so far
     texts: bool = True,
     source: str = "",
+    counting: str | None = None,
 ):
     """Write the files of one document; counts what brat cannot hold."""
     _check_file_ids(doc.id, set() if seen is None else seen)
-    lines = _brat_file(doc, losses, source)
+    lines = _brat_file(doc, losses, source, counting)
     if texts:
         with open_atomic(folder / f"{doc.id}.txt") as file:
             file.write(doc.text)
@@ -613,11 +649,12 @@ def write_brat(
     written.
     """
     folder = target_path(folder)
+    if not re.fullmatch(r"[^\s:]*", concept_source):
+        raise ValueError(f"concept_source={concept_source!r} holds a blank or a colon")
     losses: Counter = Counter()
     seen: set[str] = set()
     for doc in docs:
-        doc = doc if counting is None else replace(doc, meta=doc.meta | {"counting": counting})
-        _write_brat_document(doc, folder, losses, seen, texts, concept_source)
+        _write_brat_document(doc, folder, losses, seen, texts, concept_source, counting)
     _print_losses(folder, losses)
     return len(seen)
 
@@ -686,7 +723,8 @@ def _split_pubtator(lines: list[tuple[int, str]], path) -> tuple[list[tuple], li
     mentions, relations = [], []
     for number, line in lines:
         fields = line.split("\t")
-        if len(fields) >= 4 and fields[1][:1].isalpha():
+        mention = len(fields) > 5 and fields[2].isdecimal()  # perhaps with a broken offset
+        if len(fields) >= 4 and fields[1][:1].isalpha() and not mention:
             relations.append(fields[1:])
             continue
         _check_pubtator_line(fields, f"{path}, line {number}")
@@ -695,11 +733,12 @@ def _split_pubtator(lines: list[tuple[int, str]], path) -> tuple[list[tuple], li
     return mentions, relations
 
 
-def _pubtator_meta(pmid: str, relations: list, lines: dict[str, list[str]]) -> dict:
+def _pubtator_meta(pmid: str, relations: list, lines: dict[str, list[str]], counting: str) -> dict:
     """What a document keeps beside its spans; only the lines that were written unusually."""
     unusual = {line: raw for line, raw in lines.items() if set(raw) != {line}}
     kept = {"relations": relations} if relations else {}
     kept |= {"lines": unusual} if unusual else {}
+    kept |= {"counting": counting} if counting != "characters" else {}
     return {"pmid": pmid} | ({"pubtator": kept} if kept else {})
 
 # %% ../nbs/03_formats.ipynb #7de2fe4c
@@ -736,9 +775,7 @@ def iter_pubtator(
             spans.append(span)
         doc_id = _unique_id(pmid, seen)
         repeated += [doc_id] if doc_id != pmid else []
-        meta = _pubtator_meta(pmid, relations, unusual)
-        meta |= {"counting": counting} if counting != "characters" else {}
-        yield Document(doc_id, text, spans, meta)
+        yield Document(doc_id, text, spans, _pubtator_meta(pmid, relations, unusual, counting))
     _print_repeated(path, repeated)
     _print_losses(path, countings)
     _print_warned(path, warned)
@@ -762,7 +799,7 @@ def _as_read(lines: Iterable[str], unusual: dict[str, list[str]]) -> Iterator[st
 
 def _pubtator_block(doc: Document, losses: Counter) -> str:
     """The lines of one document; counts what the format cannot hold."""
-    pmid = doc.meta.get("pmid", doc.id)
+    pmid = str(doc.meta.get("pmid", doc.id))
     fields = [span.label + span.concept for span in doc.spans]
     empty = not pmid or not all(span.label for span in doc.spans)
     if empty or re.search(r"[|\t\r\n]", pmid) or re.search(r"[\t\r\n]", "".join(fields)):
@@ -776,12 +813,12 @@ def _pubtator_block(doc: Document, losses: Counter) -> str:
         bool(span.fragments) for span in doc.spans
     )
     sections = [f"{pmid}|t|{title}"] + ([f"{pmid}|a|{abstract}"] if found else [])
-    points = _offset_points(doc.text, doc.meta.get("counting", "characters"))
+    kept = doc.meta.get("pubtator", {})
+    points = _offset_points(doc.text, kept.get("counting", "characters"))
     lines = (
         _pubtator_line(pmid, span, doc.text[span.start : span.end], points) for span in doc.spans
     )
     rows = [re.sub(r"[\r\n]", " ", section) for section in sections]
-    kept = doc.meta.get("pubtator", {})
     rows += _as_read(lines, kept.get("lines", {}))
     rows += ["\t".join([pmid, *columns]) for columns in kept.get("relations", ())]
     return "\n".join(rows) + "\n\n"
@@ -876,7 +913,7 @@ _MARK = "-DOCSTART-"
 _NAMED = re.compile(r"\((.+)\)")  # the id in a mark
 
 
-_NUMBER = re.compile(r"\d+(?:[-.:]\d+)*\.?")  # a word that only counts: 7, 2-1
+_NUMBER = re.compile(r"#?\d+(?:[-.:]\d+)*\.?")  # a word that only counts: 7, 2-1, #4
 
 
 def _clean_tag(tag: str) -> str:
@@ -961,37 +998,71 @@ def _has_offsets(fields: list[str], after: int, unit: str) -> bool:
     )
 
 
-def _check_word_column(path: str | os.PathLike, rows: int, numbers: bool, tags: bool):
-    """Raise `ValueError` where the first column was taken for words and holds something else."""
-    if rows > 1 and (numbers or tags):
-        raise ValueError(
-            f"{path}, line 1: the first column holds {'numbers' if numbers else 'tags'} alone, so"
-            " it does not seem to hold the words; say which column does with `word_column`"
+@dataclass
+class _FirstColumn:
+    """What the columns that were taken for words and offsets hold in the rows so far."""
+
+    rows: int = 0
+    width: int = 0
+    numbers: bool = True
+    tags: bool = True
+    values: set[str] = field(default_factory=set)  # two at most
+    offsets: bool = True  # whole numbers behind the word
+    misplaced: int = 0  # line of the first row whose word is not as long as they say
+
+    def add(self, number: int, fields: list[str], fits: bool):
+        """Take one row into account."""
+        self.rows, self.width = self.rows + 1, len(fields)
+        self.numbers = self.numbers and bool(_NUMBER.fullmatch(fields[0]))
+        self.tags = self.tags and bool(_TAG.fullmatch(fields[0]))
+        self.values.update(fields[:1] if len(self.values) < 2 else ())
+        decimal = len(fields) >= 4 and fields[1].isdecimal() and fields[2].isdecimal()
+        self.offsets = self.offsets and decimal
+        self.misplaced = self.misplaced or (0 if fits else number)
+
+    def check(self, path: str | os.PathLike):
+        """Raise `ValueError` where it does not seem to hold words."""
+        wide = self.width > 2
+        one = wide and self.rows > 2 and len(self.values) == 1
+        several = self.rows > 1 and (self.numbers or self.tags)
+        if several or one or (wide and self.numbers):
+            what = "one value" if one else "numbers" if self.numbers else "tags"
+            raise ValueError(
+                f"{path}, line 1: the first column holds {what} alone, so it does not seem to hold"
+                " the words; say which column does with `word_column`"
+            )
+
+
+def _print_misplaced(path: str | os.PathLike, column: _FirstColumn):
+    """Say where two columns of whole numbers behind the words are no offsets of them."""
+    if column.rows and column.offsets and column.misplaced:
+        print(
+            f"{path}: the two columns behind the words hold whole numbers, but not the first and"
+            f" past character of each word (line {column.misplaced}); they are not used as offsets"
         )
 
 
 def _survey_conll(path: str | os.PathLike, scheme: str | None, columns: _Columns) -> _ConllLayout:
     """The layout of a CoNLL file; reads all of it."""
-    marked, rows, numbers, tags = False, 0, True, True
+    marked, first = False, _FirstColumn()
     after = dict.fromkeys(_UNITS, 0)  # those units in which the offsets fit so far
     sentences: list[list[str]] = [[]]
-    for _, fields in _iter_conll_rows(path, columns):
+    for number, fields in _iter_conll_rows(path, columns):
         if len(fields) < 2:
             marked = marked or bool(fields)
             after = {unit: last if marked and not fields else 0 for unit, last in after.items()}
             sentences.append([])
             continue
-        rows += 1
         sentences[-1].append(sys.intern(fields[-1]))
-        numbers = numbers and bool(_NUMBER.fullmatch(fields[0]))
-        tags = tags and bool(_TAG.fullmatch(fields[0]))
         after = {u: int(fields[2]) for u, last in after.items() if _has_offsets(fields, last, u)}
-    if not marked and not rows:
+        first.add(number, fields, bool(after))
+    if not marked and not first.rows:
         raise ValueError(f"{path}, line 1: no words in the file; check that it is complete")
     if columns.word is None:
-        _check_word_column(path, rows, numbers, tags)
+        first.check(path)
+    _print_misplaced(path, first)
     scheme = scheme or detect_scheme(tags for tags in sentences if any(tag != "O" for tag in tags))
-    return _ConllLayout(marked, next(iter(after), "") if rows else "", scheme)
+    return _ConllLayout(marked, next(iter(after), "") if first.rows else "", scheme)
 
 # %% ../nbs/03_formats.ipynb #b8fdcfac
 def _begins_document(layout: _ConllLayout, before: list, rows: list) -> bool:
@@ -1181,8 +1252,8 @@ def write_conll(
 ) -> int:  # how many documents were written
     """Write documents as a CoNLL file, tag last; the inverse of `read_conll`.
 
-    A file with valid tags that was read comes back byte for byte, given its scheme and
-    separator, up to blank lines at its end. With `offsets` the spans of any document keep their
+    A file with valid tags, the word first and the tag last, that was read comes back byte for byte,
+    given its scheme and separator, up to blank lines at its end. With `offsets` the spans of any document keep their
     places. Prints how many spans `fit_spans` had to change or drop, by reason.
     """
     losses: Counter = Counter()
@@ -1213,7 +1284,7 @@ def _parse_cells(cells: list[str], place: str) -> list[tuple[str, str, str]]:
     """Word, concept tag and type tag of each word of a row, and of each mark."""
     try:
         lists = [ast.literal_eval(cell) for cell in cells]
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         lists = []
     if len(lists) != 3 or not all(
         isinstance(items, list) and all(isinstance(item, str) for item in items) for items in lists
@@ -1365,11 +1436,24 @@ def _import_bioc():
     return bioc
 
 
+_BIOC_ELEMENTS = (
+    "collection source date key infon document id passage offset text sentence annotation location"
+    " relation node"
+)
+
+
+class _TwoTexts(ValueError):
+    """An element of a BioC file that has two texts."""
+
+
 def _flatten_xml(data: bytes, losses: Counter) -> bytes:
-    """A BioC file without comments and without elements inside of texts, whose words stay."""
+    """A BioC file without namespaces, comments, and elements inside of texts, whose words stay."""
     from lxml import etree
 
     root = etree.fromstring(data, etree.XMLParser(remove_comments=True, remove_pis=True))
+    for element in root.iter(etree.Element):
+        element.tag = etree.QName(element).localname
+    etree.cleanup_namespaces(root)
     for leaf in root.iter("text", "infon", "id", "source", "date", "key"):
         losses["elements inside of texts, whose words are kept"] += len(leaf)
         etree.strip_tags(leaf, "*")
@@ -1377,7 +1461,10 @@ def _flatten_xml(data: bytes, losses: Counter) -> bytes:
         keys = [infon.get("key") for infon in box.iterchildren("infon")]
         losses["infons with the key of another, which is kept"] += len(keys) - len(set(keys))
         if len(box.findall("text")) > 1:
-            raise ValueError("an element with two texts; join them, or give each a passage")
+            raise _TwoTexts("an element with two texts; join them, or give each a passage")
+    known = _BIOC_ELEMENTS.split()
+    others = sum(element.tag not in known for element in root.iter(etree.Element))
+    losses["elements that BioC does not have, left out"] += others
     return etree.tostring(root, encoding="UTF-8")
 
 
@@ -1397,9 +1484,9 @@ def _load_bioc(path: Path, losses: Counter):
     except OSError:  # so lxml says that bytes do not fit the encoding
         read_text(path)  # names the line, if the encoding is UTF-8
         raise ValueError(f"{path}: bytes do not fit the encoding that the file names") from None
-    except (TypeError, ValueError, KeyError) as error:
-        if "two texts" in str(error):
-            raise ValueError(f"{path}: {error}") from None
+    except _TwoTexts as error:
+        raise ValueError(f"{path}: {error}") from None
+    except (TypeError, ValueError, KeyError):
         raise ValueError(
             f"{path}: XML, but not BioC: an id, an offset or a length is missing or no number;"
             " check the file with `bioc.validate`"
@@ -1492,7 +1579,7 @@ def _bioc_span(annotation, text: str, place: str) -> Span:
     ):
         raise ValueError(
             f"{place}: offsets {ends[0]}-{ends[-1]} are not inside the text of {len(text)}"
-            " characters, or locations overlap; were offsets counted in bytes?"
+            " characters, or locations overlap; check that text and annotations belong together"
         )
     label = _bioc_type(annotation)
     if not label:
@@ -1620,20 +1707,11 @@ def _drop_bioc(document, gone: set[int], losses: Counter):
 
 
 def _match_annotations(doc: Document, annotations: list) -> dict[int, object]:
-    """Index of a span to its annotation: at the same place, with the same type if possible."""
-    waiting: dict[tuple, list] = {}
-    for annotation in annotations:
-        parts = _join_parts(doc.text, _bioc_parts(annotation))
-        waiting.setdefault(parts, []).append(annotation)
-    matched: dict[int, object] = {}
-    for same_type in (True, False):
-        for i, span in enumerate(doc.spans):
-            there = waiting.get(_parts(span), [])
-            fitting = [a for a in there if not same_type or _bioc_type(a) == span.label]
-            if i not in matched and fitting:
-                matched[i] = fitting[0]
-                there.remove(fitting[0])
-    return matched
+    """Index of a span to its annotation; see `_match_sources`."""
+    return _match_sources(
+        doc,
+        ((_bioc_parts(a), _bioc_type(a), a.infons.get("identifier") or "", a) for a in annotations),
+    )
 
 
 def _bioc_record(doc: Document, losses: Counter):
@@ -1747,6 +1825,8 @@ def _tag_names(features, column: str, names: Sequence[str] | None) -> Sequence[s
 def _dataset_tags(row: dict, column: str, names: Sequence[str] | None, place: str) -> list[str]:
     """The tags of a row, by name."""
     tags = row[column]
+    if not isinstance(tags, list):
+        raise ValueError(f"{place}: the column {column!r} holds no list of tags; check `tags`")
     if names is not None:
         if not all(isinstance(tag, int) and 0 <= tag < len(names) for tag in tags):
             raise ValueError(f"{place}: a tag is no number below {len(names)}; check `names`")
@@ -1772,17 +1852,29 @@ def _tagged_dataset(dataset, tokens: str, tags: str, names: Sequence[str] | None
                 f"{place}: {len(row[tokens])} words and {len(row_tags)} tags, or an empty word;"
                 " each word needs one tag; remove the row with `dataset.filter`"
             )
-        rows.append((str(row.get("id", number)), row[tokens], row_tags))
-    scheme = detect_scheme([row_tags for _, _, row_tags in rows])
+        others = {key: value for key, value in row.items() if key not in ("id", tokens, tags)}
+        rows.append((str(row.get("id", number)), row[tokens], row_tags, others))
+    scheme = detect_scheme([row_tags for _, _, row_tags, _ in rows])
     seen: Counter = Counter()
-    ids = [_unique_id(doc_id, seen) for doc_id, _, _ in rows]
+    ids = [_unique_id(doc_id, seen) for doc_id, *_ in rows]
+    meta = {"unit": "sentence"}
     result = [
-        _tagged_document(doc_id, [words], [row_tags], scheme=scheme, meta={"unit": "sentence"})
-        for doc_id, (_, words, row_tags) in zip(ids, rows)
+        _tagged_document(doc_id, [words], [row_tags], scheme=scheme, meta=others | meta)
+        for doc_id, (_, words, row_tags, others) in zip(ids, rows)
     ]
-    _print_repeated("dataset", [new for new, (old, _, _) in zip(ids, rows) if new != old])
+    _print_repeated("dataset", [new for new, (old, *_) in zip(ids, rows) if new != old])
     _print_invalid("dataset", sum(map(_count_invalid, result)), scheme)
     return result
+
+
+def _row_of_dataset(row: dict, number: int, losses: Counter) -> Document | None:
+    """The document of a row with text and spans; None if it was rejected."""
+    try:
+        meta = row.get("meta") or "{}"
+        meta = json.loads(meta) if isinstance(meta, str) else meta
+        return _row_to_document({**row, "meta": meta}, losses)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"row {number} (counted from 0): {error}") from None
 
 
 def from_datasets(
@@ -1798,6 +1890,11 @@ def from_datasets(
         return {split: from_datasets(part, **options) for split, part in dataset.items()}
     dataset = dataset.with_format(None)  # plain lists and numbers
     columns = set(dataset.column_names or ())
+    if {tokens, tags, "spans"} <= columns:
+        raise ValueError(
+            f"the dataset has spans and, in {tokens!r} and {tags!r}, words and tags; take one of them"
+            " out with `dataset.remove_columns`"
+        )
     if {tokens, tags} <= columns:
         return _tagged_dataset(dataset, tokens, tags, names)
     if not {"id", "text", "spans"} <= columns:
@@ -1806,7 +1903,6 @@ def from_datasets(
             f" and tags (now {tokens!r} and {tags!r}; name them with tokens=... and tags=...)"
         )
     losses: Counter = Counter()
-    rows = ({**row, "meta": json.loads(row.get("meta") or "{}")} for row in dataset)
-    docs = [_row_to_document(row, losses) for row in rows]
+    docs = [_row_of_dataset(row, number, losses) for number, row in enumerate(dataset)]
     _print_losses("dataset", losses)
-    return docs
+    return [doc for doc in docs if doc is not None]

@@ -192,8 +192,10 @@ def _type_note(gold: Iterable[Span], pred: Iterable[Span]) -> str:
         rows = [f"{label} {count:,}" for label, count in common]
         rows += [f"and {len(counts) - 10:,} more"] if len(counts) > 10 else []
         told += [f"types in {side} only: {', '.join(rows)}"] if rows else []
-    folded = {label.casefold() for label in alone["gold"]}
-    if any(label.casefold() in folded for label in alone["pred"]):
+    folded = [{label.casefold() for label in side} for side in (gold, pred)]
+    if any(label.casefold() in folded[1] for label in alone["gold"]) or any(
+        label.casefold() in folded[0] for label in alone["pred"]
+    ):
         told.append("some of them differ only in upper and lower case; `relabel` one side")
     return "\n".join(told)
 

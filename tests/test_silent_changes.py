@@ -1,10 +1,12 @@
 """Input that used to change a result without a word: it is read right, or it is an error."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from clinical_ner.core import Document, Span, read_jsonl, write_jsonl
+from clinical_ner import core, formats
+from clinical_ner.core import Document, Span, dict_to_document, read_jsonl, write_jsonl
 from clinical_ner.formats import (
     from_datasets,
     read_bioc,
@@ -64,11 +66,24 @@ def test_known_forms_of_json_lines(tmp_path, fields):
         ({"annotations": {"entities": [[0, 7, "Drug"]]}}, "'annotations'"),
         ({"spans": [], "annotations": [DRUG]}, "'annotations'"),
         ({"spans": [DRUG], "mentions": [[0, 7, "Drug"]]}, "'mentions'"),
-        ({"spans": [DRUG], "entities": [DRUG]}, "'spans'"),
+        ({"spans": [DRUG], "entities": [DRUG]}, "under 'entities'"),
+        ({"entities": json.dumps([DRUG])}, "'entities'"),
+        ({"entities": "[(0, 7, 'Drug')]"}, "'entities'"),
+        ({"annotations": "0 7 Drug"}, "'annotations'"),
+        ({"ner_tags": "B-Drug O O"}, "'ner_tags'"),
+        ({"label": "Drug"}, "'label'"),
+        ({"labels": ["Drug"]}, "'labels'"),
+        ({"spans": [], "ner_tags": [1, 0, 0]}, "'ner_tags'"),
+        ({"spans": [], "annotations": ["0 7 Drug"]}, "'annotations'"),
+        ({"spans": [DRUG], "tokens": [{"text": "x", "ner": "B-X"}]}, "'tokens'"),
+        ({"spans": False}, "'spans'"),
+        ({"spans": ""}, "'spans'"),
+        ({"spans": {}}, "'spans'"),
+        ({"spans": [DRUG], "ward": "1", "meta": {"ward": "2"}}, "'ward' is in 'meta' too"),
         ({"tags": ["B-Drug", "O", "O"]}, "'tags'"),
         ({"spans": [DRUG], "words": [[0, 7]]}, "'words'"),
         ({"result": {"value": [{"start": 0}]}}, "'result'"),
-        ({"spans": {"start": 0, "end": 7}}, "'spans' must be a list"),
+        ({"spans": {"start": 0, "end": 7}}, "'spans'"),
     ],
 )
 def test_annotations_under_an_unknown_key(tmp_path, fields, named):
@@ -383,3 +398,179 @@ def test_endings_in_upper_case(tmp_path):
     assert read_brat(tmp_path, missing="empty")[0].spans == (Span(0, 4, "X"),)
     (tmp_path / "a.ann").write_text("")
     assert "is there too" in refused(read_brat, tmp_path)
+
+
+# What a change of spans must not move
+
+
+def brat(tmp_path, text: str, ann: str, **options) -> Document:
+    (tmp_path / "a.txt").write_bytes(text.encode())
+    (tmp_path / "a.ann").write_bytes(ann.encode())
+    return read_brat(tmp_path, **options)[0]
+
+
+def written(tmp_path, doc: Document, **options) -> list[str]:
+    write_brat([doc], tmp_path / "out", **options)
+    return (tmp_path / "out" / "a.ann").read_bytes().decode().split("\n")
+
+
+@pytest.mark.parametrize("ann", ["T1\tA 0 4\trash", "T1\tA 0 4\trash\n", "", "#1\tx T1\ty\n"])
+def test_all_mentions_go(tmp_path, ann):
+    doc = brat(tmp_path, "rash", ann)
+    assert not any(line.startswith("T") for line in written(tmp_path, replace(doc, spans=[])))
+    assert written(tmp_path, Document("a", "rash", meta={"brat": []})) == [""]
+
+
+def test_another_counting_moves_no_attribute(tmp_path):
+    ann = "T1\tA 3 4\ta\nT2\tA 4 5\tb\nT3\tA 5 6\nT4\tA 6 7\nA1\tNeg T3\n"
+    doc = brat(tmp_path, "x\r\n\r\nabcd", ann)
+    assert written(tmp_path, doc) == ann.split("\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(formats, "open_atomic", core.open_atomic)  # for a reader that counts two
+        lines = written(tmp_path, doc, counting="characters")
+    assert lines[:5] == ["T1\tA 5 6\ta", "T2\tA 6 7\tb", "T3\tA 7 8", "T4\tA 8 9", "A1\tNeg T3"]
+
+
+def test_a_counting_stays_with_its_format(tmp_path):
+    (tmp_path / "p").write_text("1|t|é é rash\n1\t6\t10\trash\tD\tC\n")
+    doc = read_pubtator(tmp_path / "p")[0]
+    write_brat([doc], tmp_path / "b")
+    assert (tmp_path / "b" / "1.ann").read_text().startswith("T1\tD 4 8\trash\n")
+    doc = brat(tmp_path, "é é rash gout", "T1\tD 6 10\trash\nA1\tNeg T1\n")
+    write_pubtator([doc], tmp_path / "q")
+    assert "a\t4\t8\trash\tD\t" in (tmp_path / "q").read_text()
+
+
+def test_a_new_mention_is_counted_as_brat_does(tmp_path, capsys):
+    ann = "T1\tD 6 10\trash\nA1\tNeg T1\n"
+    doc = brat(tmp_path, "é é rash gout", ann)
+    assert written(tmp_path, doc) == ann.split("\n")  # bytes, as they were
+    lines = written(tmp_path, replace(doc, spans=[*doc.spans, Span(9, 13, "D")]))
+    assert lines == ["T1\tD 4 8\trash", "A1\tNeg T1", "T2\tD 9 13\tgout", ""]
+    assert "whose offsets counted UTF-8 bytes (converted) 1" in capsys.readouterr().out
+
+
+def test_an_attribute_stays_with_its_mention(tmp_path):
+    ann = "T1\tA 0 4\trash\nT2\tA 0 4\trash\nA1\tNeg T1\n"
+    ann += "N1\tReference T1 U:1\trash\nN2\tReference T2 U:2\trash\n"
+    doc = brat(tmp_path, "rash", ann)
+    lines = written(tmp_path, replace(doc, spans=doc.spans[1:]))
+    assert lines == ["T2\tA 0 4\trash", "N2\tReference T2 U:2\trash", ""]
+
+
+def test_a_concept_that_goes_is_told(tmp_path, capsys):
+    ann = "T1\tA 0 4\trash\nN1\tReference T1 U:1\trash\n#1\tAnnotatorNotes N1\tchecked\n"
+    doc = brat(tmp_path, "rash", ann)
+    assert written(tmp_path, replace(doc, spans=[Span(0, 4, "A", 0.8)])) == ["T1\tA 0 4\trash", ""]
+    told = capsys.readouterr().out
+    assert "concepts that mentions no longer have 1" in told and "# lines left out" in told
+
+
+def test_a_note_of_an_annotator_is_no_concept(tmp_path):
+    ann = "T1\tA 0 4\trash\n#1\tAnnotatorNotes T1\tconcept: unsure, ask\tx\n"
+    doc = brat(tmp_path, "rash", ann)
+    assert doc.spans[0].concept == "" and written(tmp_path, doc) == ann.split("\n")
+
+
+@pytest.mark.parametrize("option", [{"concept_source": "ME SH"}, {"concept_source": "ME:SH"}])
+def test_a_wrong_concept_source(tmp_path, option):
+    with pytest.raises(ValueError, match="holds a blank or a colon"):
+        write_brat([], tmp_path, **option)
+
+
+@pytest.mark.parametrize("counting", ["bytes", "characters, foo", "UTF-8 bytes, x", 5])
+def test_an_unknown_counting(tmp_path, counting):
+    with pytest.raises(ValueError, match="is unknown; use one of characters"):
+        written(tmp_path, Document("a", "rash", [Span(0, 4, "A")]), counting=counting)
+
+
+@pytest.mark.parametrize(
+    "line", ["1\tO\t4\t{}\tD\tC", "1\tx0\t4\t{}\tD\tC", "1\tT1\t0\t4\t{}\tD\tC"]
+)
+def test_a_broken_offset_is_no_relation(tmp_path, line):
+    (tmp_path / "p").write_text(f"1|t|{SECRET}\n{line.format(SECRET)}\n")
+    assert "p, line 2: neither a mention" in refused(read_pubtator, tmp_path / "p")
+    (tmp_path / "p").write_text("1|t|x\n1\tAssociation\tD1\t18227\tNovel\n1\tCID\tD1\tD2\n")
+    assert len(read_pubtator(tmp_path / "p")[0].meta["pubtator"]["relations"]) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a\t0\t1\tO\nb\t2\t3\tO\n\nc\t4\t6\tO\n",  # one slip
+        "chest\t10\t14\tO\npain\t16\t19\tO\n",  # the last character
+        "chest\t10\t5\tO\npain\t16\t4\tO\n",  # the length
+    ],
+)
+def test_columns_that_are_no_offsets_are_told(tmp_path, capsys, text):
+    assert read_conll(conll(tmp_path, text))
+    assert "they are not used as offsets" in capsys.readouterr().out
+    read_conll(conll(tmp_path, "chest\tNN\t10\tO\n"))
+    assert capsys.readouterr().out == ""
+
+
+def test_one_value_in_the_first_column(tmp_path):
+    path = conll(tmp_path, "7b\tchest\tB-P\n7b\tpain\tI-P\n7b\tnow\tO\n")
+    assert "the first column holds one value alone" in refused(read_conll, path)
+    assert read_conll(path, word_column=1)[0].spans == (Span(0, 10, "P"),)
+
+
+@pytest.mark.parametrize("tag", ["b:annotation", "Annotation"])
+def test_other_elements_of_bioc(tmp_path, capsys, tag):
+    path = bioc(tmp_path, "<text>No aspirin given</text>")
+    xml = path.read_text().replace("<annotation", f"<{tag}").replace("</annotation", f"</{tag}")
+    path.write_text(xml.replace("<collection>", '<collection xmlns="c" xmlns:b="d">'))
+    doc = read_bioc(path)[0]
+    told = capsys.readouterr().out
+    if tag == "Annotation":
+        assert "elements that BioC does not have, left out 1" in told and not doc.spans
+    else:
+        assert doc.spans == (Span(3, 10, "Drug"),) and told == ""
+
+
+# Datasets, and single rows
+
+
+def test_rows_of_a_dataset(capsys):
+    from datasets import Dataset
+
+    good = {"id": "a", "text": TEXT, "spans": [DRUG]}
+    both = good | {"tokens": ["x"], "ner_tags": ["O"]}
+    with pytest.raises(ValueError, match="the dataset has spans and"):
+        from_datasets(Dataset.from_list([both]))
+    rejected = [good | {"answer": "accept"}, good | {"id": "b", "answer": "REJECT"}]
+    assert [doc.id for doc in from_datasets(Dataset.from_list(rejected))] == ["a"]
+    assert "since their answer is reject 1" in capsys.readouterr().out
+    words = {"tokens": ["Rash", "now"], "ner_tags": ["B-X", "O"], "patient": 7}
+    assert from_datasets(Dataset.from_list([words]))[0].meta["patient"] == 7
+    with pytest.raises(ValueError, match="row 0 .*holds no list of tags"):
+        from_datasets(Dataset.from_list([{"tokens": ["Rash"], "ner_tags": None}]))
+    with pytest.raises(ValueError, match="row 0"):
+        from_datasets(Dataset.from_list([good | {"meta": "{"}]))
+    assert from_datasets(Dataset.from_list([good | {"meta": {"ward": 3}}]))[0].meta == {"ward": 3}
+
+
+def test_a_single_row(capsys):
+    row = {"id": "a", "text": EMOJI, "spans": [{"start": 3, "end": 10, "label": "X"}]}
+    row["spans"][0] |= {"text": "aspirin", "negated": True}
+    assert dict_to_document(row).spans == (Span(2, 9, "X"),)
+    told = capsys.readouterr().out
+    assert "UTF-16 units (converted) 1" in told and "'negated' of spans, left out 1" in told
+    with pytest.raises(ValueError, match="the row was rejected"):
+        dict_to_document(row | {"answer": "reject"})
+
+
+def test_stated_words_of_fragments(tmp_path):
+    span = {"start": 4, "end": 15, "label": "X", "fragments": [[4, 8], [12, 15]], "text": "Rash yy"}
+    row = {"id": "a", "text": "é x Rash of yyy", "spans": [span | {"text": "Rash yyy"}]}
+    for words in ("Rash yyy", "Rash of yyy"):
+        row["spans"] = [span | {"text": words}]
+        assert read_jsonl(jsonl(tmp_path, row))[0].spans[0].fragments == ((4, 8), (12, 15))
+    row["spans"] = [span | {"start": 5, "fragments": [[5, 8], [12, 15]], "text": "Rash yyy"}]
+    assert "its text is not" in refused(read_jsonl, jsonl(tmp_path, row))
+
+
+@pytest.mark.parametrize("place", [(0.0, 3), (False, True), ("0", "3"), (0, 3.5), (None, 3)])
+def test_offsets_are_whole_numbers(place):
+    with pytest.raises(ValueError, match="must be of the type int"):
+        Document("d", "chest", [Span(*place, "X")])
