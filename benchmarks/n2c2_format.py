@@ -115,13 +115,13 @@ def main():
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    path = HERE / "results" / "n2c2_format.json"
+    path, here = HERE / "results" / "n2c2_format.json", machine("torch", "transformers")
     results = json.loads(path.read_text()) if path.exists() else {}
+    if results.get("machine") != here:  # one table is of one machine
+        results = {"machine": here}
     for name in args.corpora:
-        runs = HERE / "runs" / f"n2c2_format_{name}"
-        own = measure(args.data / CORPORA[name], runs, args)
-        settings = {"seed": args.seed, "epochs": args.epochs}
-        results[name] = {"machine": machine("torch", "transformers"), **settings, **own}
+        own = measure(args.data / CORPORA[name], HERE / "runs" / f"n2c2_format_{name}", args)
+        results[name] = {"seed": args.seed, "epochs": args.epochs} | own
         with open_atomic(path) as file:
             json.dump(results, file, indent=1)
 

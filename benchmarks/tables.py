@@ -34,10 +34,9 @@ def results(name: str) -> dict:
     return {key: value for key, value in read(name).items() if key != "machine"}
 
 
-def made_on(name: str, part: str = "") -> str:
-    """What `results(name)`, or one part of them, were measured on, in words."""
-    told = read(name)
-    told = (told[part] if part else told)["machine"]
+def made_on(name: str) -> str:
+    """What `results(name)` were measured on, in words."""
+    told = read(name)["machine"]
     if isinstance(told, str):
         return f"machine: {told}"
     count = f"{told['cores']} cores" if "cores" in told else f"{told['threads']} threads"
