@@ -428,9 +428,7 @@ def _match_sources(
     return matched
 
 
-_LINE_BREAKS = (
-    "\t\n\x0b\x0c\r\x1c\x1d\x1e\x85\u2028\u2029"  # where brat may end a line, and the tab
-)
+_LINE_BREAKS = "\t\n\x0b\x0c\r\x1c\x1d\x1e\x85\u2028\u2029"  # the tab; where brat may end a line
 
 
 def _cut_parts(text: str, span: Span) -> list[tuple[int, int]]:
@@ -535,10 +533,8 @@ def _mention_lines(
     The lines count offsets as `own` says, those that are written as `target` says.
     """
     points, wanted = (_offset_points(doc.text, counting) for counting in (own, target))
-    bounds, concepts = (
-        _parse_textbounds(lines, f"meta of document {doc.id!r}"),
-        _brat_concepts(lines),
-    )
+    bounds = _parse_textbounds(lines, f"meta of document {doc.id!r}")
+    concepts = _brat_concepts(lines)
     placed = {bound.id: _place_parts(bound.parts, points) or () for bound in bounds}
     sources = ((placed[b.id], b.label, concepts.get(b.id, ""), b) for b in bounds)
     matched = _match_sources(doc, sources)
@@ -577,7 +573,7 @@ def _brat_lines(
     ids, mentions, gone = _mention_lines(doc, lines, losses, own, target)
     labels = {number: line.split("\t")[1].split(" ")[0] for number, line in mentions.items()}
     renamed, concepts = _concept_lines(doc, ids, lines, source)
-    stale = [line for line in lines if _states_concept(line, renamed)]
+    stale = {line for line in lines if _states_concept(line, renamed)}
     gone |= {_references(line)[0] for line in stale}
     losses["N lines and notes of concepts that mentions no longer have"] += len(stale)
     kept = [
@@ -1058,7 +1054,7 @@ def _survey_conll(path: str | os.PathLike, scheme: str | None, columns: _Columns
         first.add(number, fields, bool(after))
     if not marked and not first.rows:
         raise ValueError(f"{path}, line 1: no words in the file; check that it is complete")
-    if columns.word is None:
+    if columns.word is None and not after:  # a word is as long as its offsets say
         first.check(path)
     _print_misplaced(path, first)
     scheme = scheme or detect_scheme(tags for tags in sentences if any(tag != "O" for tag in tags))
