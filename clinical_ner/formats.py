@@ -1540,23 +1540,34 @@ def _fitting_unit(document) -> str:
     return best if whole < 2 else "characters"
 
 
-def _count_characters(document) -> str:
-    """Change the offsets of a BioC document to characters; what they counted."""
-    boxes = [box for box in _bioc_boxes(document) if hasattr(box, "offset")]
-    if all((box.text or "").isascii() for box in boxes):
-        return "characters"
-    unit = _fitting_unit(document)
-    if unit != "characters":
-        points = _offset_points(_bioc_text(document, "", unit), unit)
-        places = {offset: place for place, offset in zip(points[::-1], range(len(points))[::-1])}
-        for box in boxes:
-            box.offset = places.get(box.offset, len(points) - 1)
-        for location in (place for a in _bioc_annotations(document) for place in a.locations):
-            parts = _place_parts([(location.offset, location.end)], points)
-            if parts:
-                (location.offset, end), *_ = parts
-                location.length = end - location.offset
-    return unit
+def _units_of(documents: Sequence) -> list[str]:
+    """What the offsets of each BioC document count; one that cannot tell counts as the others."""
+    units: dict[int, str] = {}
+    doubtful = []
+    for i, document in enumerate(documents):
+        if all((box.text or "").isascii() for box in _bioc_boxes(document)[1:]):
+            continue
+        if any(annotation.text for annotation in _bioc_annotations(document)):
+            units[i] = _fitting_unit(document)
+        else:
+            doubtful.append(i)
+    known = {*units.values()}
+    units |= dict.fromkeys(doubtful, known.pop() if len(known) == 1 else "characters")
+    return [units.get(i, "characters") for i in range(len(documents))]
+
+
+def _count_characters(document, unit: str):
+    """Change the offsets of a BioC document from units to characters."""
+    if unit == "characters":
+        return
+    points = _offset_points(_bioc_text(document, "", unit), unit)
+    for box in _bioc_boxes(document)[1:]:
+        box.offset = points[min(box.offset, len(points) - 1)]
+    for location in (place for a in _bioc_annotations(document) for place in a.locations):
+        parts = _place_parts([(location.offset, location.end)], points)
+        if parts:
+            (location.offset, end), *_ = parts
+            location.length = end - location.offset
 
 
 def _bioc_type(annotation) -> str:
@@ -1616,9 +1627,10 @@ def iter_bioc(
     seen: Counter = Counter()
     warned: list[str] = []
     repeated: list[str] = []
-    for number, document in enumerate(collection.documents, 1):
+    documents = collection.documents
+    for number, (document, unit) in enumerate(zip(documents, _units_of(documents)), 1):
         place = f"{path}, document {number}"
-        unit = _count_characters(document)
+        _count_characters(document, unit)
         losses[f"documents whose offsets count {unit} (converted)"] += unit != "characters"
         nowhere = sum(
             not item.locations for box in _bioc_boxes(document) for item in box.annotations

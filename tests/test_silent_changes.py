@@ -574,3 +574,18 @@ def test_stated_words_of_fragments(tmp_path):
 def test_offsets_are_whole_numbers(place):
     with pytest.raises(ValueError, match="must be of the type int"):
         Document("d", "chest", [Span(*place, "X")])
+
+
+def test_a_bioc_document_without_words_counts_as_the_others(tmp_path, capsys):
+    words = (
+        "<passage><offset>0</offset><text>éé gout</text>"
+        '<annotation id="1"><infon key="type">X</infon><location offset="5" length="4"/>'
+        "<text>gout</text></annotation></passage>"
+    )
+    none = "<passage><offset>0</offset><text>éé</text></passage>"
+    none += "<passage><offset>5</offset><text>gout</text></passage>"
+    passages = "".join(f"<document><id>1</id>{more}</document>" for more in (words, none))
+    path = tmp_path / "a.xml"
+    path.write_text(f"<collection><source/><date/><key/>{passages}</collection>")
+    assert [doc.text for doc in read_bioc(path)] == ["éé gout", "éé\ngout"]
+    assert "count UTF-8 bytes (converted) 2" in capsys.readouterr().out
