@@ -1610,6 +1610,17 @@ def _bioc_collection(source=None):
     return empty
 
 
+def _bioc_spans(document, text: str, place: str, mismatch: str, warned: list[str]) -> list[Span]:
+    """The spans of a BioC document, whose words are compared with its text."""
+    spans = []
+    for annotation in _bioc_annotations(document):
+        where = f"{place}, annotation {annotation.id!r}"
+        spans.append(_bioc_span(annotation, text, where))
+        there = _words_at(text, _bioc_parts(annotation))
+        _check_words(there, annotation.text or there, where, mismatch, warned)
+    return spans
+
+
 def iter_bioc(
     path: str | os.PathLike,
     *,
@@ -1637,13 +1648,7 @@ def iter_bioc(
         )
         losses["annotations without a location, which are no spans"] += nowhere
         text = _bioc_text(document, place)
-        spans = []
-        for annotation in _bioc_annotations(document):
-            where = f"{place}, annotation {annotation.id!r}"
-            span = _bioc_span(annotation, text, where)
-            there = " ".join(text[start:end] for start, end in _bioc_parts(annotation))
-            _check_words(there, annotation.text or there, where, mismatch, warned)
-            spans.append(span)
+        spans = _bioc_spans(document, text, place, mismatch, warned)
         doc_id = _unique_id(document.id or str(number), seen)
         repeated += [doc_id] if document.id and doc_id != document.id else []
         yield _bioc_document(Document(doc_id, text, spans), document, collection)
