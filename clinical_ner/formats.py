@@ -253,7 +253,7 @@ def _brat_spans(
         parts = _place_parts(bound.parts, points)
         place = f"{path}, line {bound.line}, offsets {bound.parts[0][0]}-{bound.parts[-1][1]}"
         _check_place(bound, parts, len(points) - 1, place)
-        there = " ".join(text[start:end] for start, end in parts)
+        there = _words_at(text, parts)
         if bound.words is not None and not _check_words(
             there, bound.words, place, mismatch, warned
         ):
@@ -1249,8 +1249,8 @@ def write_conll(
     """Write documents as a CoNLL file, tag last; the inverse of `read_conll`.
 
     A file with valid tags, the word first and the tag last, that was read comes back byte for byte,
-    given its scheme and separator, up to blank lines at its end. With `offsets` the spans of any document keep their
-    places. Prints how many spans `fit_spans` had to change or drop, by reason.
+    given its scheme and separator, up to blank lines at its end. With `offsets` the spans of any
+    document keep their places. Prints how many spans `fit_spans` had to change or drop, by reason.
     """
     losses: Counter = Counter()
     options = {"scheme": scheme, "sep": sep, "offsets": offsets, "columns": columns}
@@ -1259,9 +1259,7 @@ def write_conll(
         for doc, following in pairwise(chain(docs, [None])):
             words = doc_words(doc)
             restarts = not written or (offsets and words and words[0][0] < end)
-            only = (
-                not written and following is None and not offsets
-            )  # to hold its sentences together
+            only = not written and following is None and not offsets  # its sentences stay together
             needed = marked or "unit" not in doc.meta and (only or not restarts)
             mark = _conll_mark(doc, needed)
             marked, end = marked or bool(mark), words[-1][1] if words else 0

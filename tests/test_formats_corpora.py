@@ -49,7 +49,7 @@ def test_brat(data_dir, tmp_path, name, documents, spans, discontinuous, byte_or
     assert (len(docs), count_spans(docs)) == (documents, spans)
     assert sum(bool(span.fragments) for doc in docs for span in doc.spans) == discontinuous
     assert sum(doc.text.startswith("\ufeff") for doc in docs) == byte_order_marks
-    assert not any("counting" in doc.meta for doc in docs)
+    assert not any("brat_counting" in doc.meta for doc in docs)
     assert write_brat(docs, tmp_path) == documents
     assert differing(data_dir / name, tmp_path) == []
 
